@@ -1,0 +1,20 @@
+//! What is said in a fleet, and where it is kept: identities, signatures, the ledger and its state, messages.
+//!
+//! Decisions here are pure: they take the time as an argument. Only the stores touch a disk; nothing opens a connection.
+
+pub mod addr;
+pub mod blob;
+pub mod ids;
+pub mod key;
+pub mod outcome;
+pub mod policy;
+pub mod seal;
+pub mod selector;
+
+pub use addr::PeerAddr;
+pub use blob::BlobRef;
+pub use ids::{BlobHash, DeclarationName, Digest, EntryHash, FleetId, Kind, Millis, Name, NodeId, Subject};
+pub use key::{SecretKey, Signature};
+pub use outcome::{Outcome, Verdict};
+pub use policy::{Check, Policy};
+pub use selector::{Labels, Selector};
