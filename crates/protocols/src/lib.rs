@@ -3,18 +3,33 @@
 //! Decisions here are pure: they take the time as an argument. Only the stores touch a disk; nothing opens a connection.
 
 pub mod addr;
+pub mod alpn;
 pub mod blob;
+pub mod control;
+pub mod enroll;
+pub mod entry;
+pub mod facts;
+pub mod heartbeat;
 pub mod ids;
 pub mod key;
+pub mod node;
 pub mod outcome;
 pub mod policy;
+pub mod record;
 pub mod seal;
 pub mod selector;
+pub mod state;
+pub mod store;
+pub mod ticket;
 
 pub use addr::PeerAddr;
 pub use blob::BlobRef;
+pub use entry::{Body, Entry, Head, SignedEntry, VerifiedEntry};
 pub use ids::{BlobHash, DeclarationName, Digest, EntryHash, FleetId, Kind, Millis, Name, NodeId, Subject};
 pub use key::{SecretKey, Signature};
 pub use outcome::{Outcome, Verdict};
 pub use policy::{Check, Policy};
+pub use record::{SignedRecord, VerifiedRecord};
 pub use selector::{Labels, Selector};
+pub use state::{FleetState, Refusal};
+pub use ticket::Ticket;

@@ -1,0 +1,192 @@
+//! Where a role keeps what it must not lose: one folder, one lock, one database, synced before anything is answered.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase as _, StorageError, WriteTransaction};
+
+mod ledger;
+mod records;
+mod values;
+
+pub use ledger::{Ledger, LedgerError, Tail};
+pub use records::{RecordBook, Records, WriteRecordError};
+pub use values::Values;
+
+/// Name of the lock file in a data folder.
+const LOCK_FILE: &str = "lock";
+/// Name of the database in a data folder.
+const DATABASE_FILE: &str = "state.redb";
+
+/// A data folder that this process alone has open.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    database: Mutex<Option<Database>>,
+    _lock: File,
+}
+
+/// Why the store could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it.
+    #[error("the data folder {dir} is in use by {by}; one flt runs per data folder")]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+        /// Who, as far as is known.
+        by: String,
+    },
+    /// The folder cannot be made or used.
+    #[error("cannot use the data folder {dir}")]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No space is left.
+    #[error("no space is left in the data folder {dir}; free some and try again")]
+    Full {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The database cannot be read.
+    #[error("the database in {dir} is damaged: {why}")]
+    Damaged {
+        /// The folder.
+        dir: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// Anything else the database said.
+    #[error("the database in {dir} failed")]
+    Database {
+        /// The folder.
+        dir: PathBuf,
+        /// What it said.
+        source: Box<redb::Error>,
+    },
+}
+
+impl Store {
+    /// Opens or makes the data folder, readable by its owner alone.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if another process has it open; others as they say.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let folder = |source| StoreError::Folder { dir: dir.to_owned(), source };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(folder)?;
+        let lock = lock(dir)?;
+        let store = Self { dir: dir.to_owned(), database: Mutex::new(None), _lock: lock };
+        store.read(|_| Ok(()))?;
+        Ok(store)
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads in one snapshot.
+    fn read<T>(&self, f: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        let mut slot = self.database()?;
+        let Some(database) = slot.as_ref() else { return Err(self.damaged("it is closed")) };
+        let result = database.begin_read().map_err(redb::Error::from).and_then(|t| f(&t));
+        result.map_err(|error| self.failed(&mut slot, error))
+    }
+
+    /// Writes in one transaction: all of it or nothing. With `durable` it is on the disk when this returns; without, it
+    /// is visible at once and on the disk with the next durable write.
+    fn write<T>(
+        &self,
+        durable: bool,
+        f: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let mut slot = self.database()?;
+        let Some(database) = slot.as_ref() else { return Err(self.damaged("it is closed")) };
+        let result = transact(database, durable, f);
+        result.map_err(|error| self.failed(&mut slot, error))
+    }
+
+    /// The open database. It is opened anew after a failure: redb refuses everything after an I/O error, and a full
+    /// disk must not outlast itself.
+    fn database(&self) -> Result<MutexGuard<'_, Option<Database>>, StoreError> {
+        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            let path = self.dir.join(DATABASE_FILE);
+            let database = Database::create(&path).map_err(|e| self.describe(e.into()))?;
+            *slot = Some(database);
+        }
+        Ok(slot)
+    }
+
+    fn failed(&self, slot: &mut Option<Database>, error: redb::Error) -> StoreError {
+        if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::LockPoisoned(_)) {
+            *slot = None;
+        }
+        self.describe(error)
+    }
+
+    fn describe(&self, error: redb::Error) -> StoreError {
+        let dir = self.dir.clone();
+        match error {
+            redb::Error::Io(e) if e.kind() == std::io::ErrorKind::StorageFull => StoreError::Full { dir },
+            redb::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => self.damaged(&e.to_string()),
+            redb::Error::Io(source) => StoreError::Folder { dir, source },
+            redb::Error::Corrupted(why) => StoreError::Damaged { dir, why },
+            redb::Error::RepairAborted | redb::Error::UpgradeRequired(_) => self.damaged(&error.to_string()),
+            other => StoreError::Database { dir, source: Box::new(other) },
+        }
+    }
+
+    fn damaged(&self, why: &str) -> StoreError {
+        StoreError::Damaged { dir: self.dir.clone(), why: why.into() }
+    }
+}
+
+fn transact<T>(
+    database: &Database,
+    durable: bool,
+    f: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+) -> Result<T, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
+    let value = f(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+/// A value in the database that is not what was written: it counts as corruption.
+fn corrupted(why: impl std::fmt::Display) -> redb::Error {
+    StorageError::Corrupted(why.to_string()).into()
+}
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let folder = |source| StoreError::Folder { dir: dir.to_owned(), source };
+    let path = dir.join(LOCK_FILE);
+    let mut file = File::options().create(true).read(true).write(true).truncate(false).open(&path).map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let read = (&mut file).take(20).read_to_string(&mut pid);
+            let by = match read {
+                Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
+                _ => "another process".into(),
+            };
+            return Err(StoreError::InUse { dir: dir.to_owned(), by });
+        }
+        Err(std::fs::TryLockError::Error(source)) => return Err(folder(source)),
+    }
+    // The number is only for the message above, so a full disk must not keep the folder from opening.
+    let note = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    drop(note);
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;
