@@ -1,0 +1,101 @@
+//! Where scores are played: a topology, and what can go wrong on it.
+
+use std::error::Error;
+use std::io;
+
+/// Something that scores are played on: a host, a switch, a cluster. What it can do are the capability traits that it
+/// implements.
+pub trait Topology: Send + Sync + 'static {
+    /// Its name, for people.
+    fn name(&self) -> &str;
+
+    /// Makes sure that it can be talked to. Asked before anything else.
+    fn ensure_ready(&self) -> impl Future<Output = Result<(), DeviceError>> + Send {
+        async { Ok(()) }
+    }
+}
+
+/// What went wrong on a topology: what was being done, whether it may pass by itself, and the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+pub struct DeviceError {
+    doing: String,
+    transient: bool,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl DeviceError {
+    /// Trying again will not help.
+    pub fn permanent(doing: impl Into<String>) -> Self {
+        Self { doing: doing.into(), transient: false, source: None }
+    }
+
+    /// It may pass: a full disk, a lock that is held, a peer that is away.
+    pub fn transient(doing: impl Into<String>) -> Self {
+        Self { doing: doing.into(), transient: true, source: None }
+    }
+
+    /// From an I/O error, which decides whether it may pass.
+    pub fn io(doing: impl Into<String>, error: io::Error) -> Self {
+        let transient = is_transient(&error);
+        Self { doing: doing.into(), transient, source: Some(Box::new(error)) }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Whether it may pass by itself, so that trying again makes sense.
+    pub const fn is_transient(&self) -> bool {
+        self.transient
+    }
+}
+
+/// An error and its causes on one line, `a: b: c`.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::StorageFull
+            | K::QuotaExceeded
+            | K::Interrupted
+            | K::TimedOut
+            | K::WouldBlock
+            | K::ResourceBusy
+            | K::ExecutableFileBusy
+            | K::OutOfMemory
+            | K::ConnectionRefused
+            | K::ConnectionReset
+            | K::ConnectionAborted
+            | K::NetworkUnreachable
+            | K::HostUnreachable
+            | K::BrokenPipe
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_may_pass_and_a_denial_does_not() {
+        let full = DeviceError::io("write x", io::Error::from(io::ErrorKind::StorageFull));
+        let denied = DeviceError::io("write x", io::Error::from(io::ErrorKind::PermissionDenied));
+        assert!(full.is_transient() && !denied.is_transient());
+        assert_eq!(chain(&denied), "write x: permission denied");
+    }
+}
