@@ -1,0 +1,4 @@
+//! The tests of `flt` as a whole, in one binary.
+
+mod layering;
+mod nix_modules;

@@ -1,0 +1,122 @@
+# Machines that must evaluate, each compared with nix/tests/golden/<name>.json.
+let
+  inherit (import ./evaluation.nix) machineWith;
+in
+{
+  nothing-enabled = machineWith { };
+
+  coordinator-smallest = machineWith {
+    services.flotilla.coordinator = {
+      enable = true;
+      genesisFile = "/etc/flotilla/genesis";
+    };
+  };
+
+  coordinator-with-relay = machineWith {
+    services.flotilla.coordinator = {
+      enable = true;
+      openFirewall = true;
+      genesisFile = "/etc/flotilla/genesis";
+      keyFile = "/etc/flotilla/coordinator.ed25519";
+      relayCertFile = "/var/lib/acme/relay.example/fullchain.pem";
+      relayKeyFile = "/var/lib/acme/relay.example/key.pem";
+      settings = {
+        advertise = [ "203.0.113.10:4433" ];
+        mdns = true;
+        log = "info";
+        relay = {
+          listen = "[::]:443";
+          url = "https://relay.example";
+          tls = "files";
+          quic-listen = "[::]:7842";
+        };
+      };
+    };
+  };
+
+  agent-smallest = machineWith {
+    networking.hostName = "edge-1";
+    services.flotilla.agent = {
+      enable = true;
+      ticketFile = "/etc/flotilla/ticket";
+    };
+  };
+
+  agent-with-host-key = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      checkConfig = false;
+      openFirewall = true;
+      ticketFile = "/etc/flotilla/ticket";
+      keyFile = "/etc/ssh/ssh_host_ed25519_key";
+      settings = {
+        name = "edge-2";
+        listen = [ "0.0.0.0:4434" ];
+        mdns = true;
+        metrics = null;
+      };
+    };
+  };
+
+  admin = machineWith {
+    services.flotilla.admin = {
+      enable = true;
+      settings = {
+        ticket-file = "/etc/flotilla/ticket";
+        data = "/var/lib/flotilla-admin";
+      };
+    };
+  };
+
+  # Assertions: the machine evaluates, and says what is wrong with it.
+  agent-without-ticket = machineWith { services.flotilla.agent.enable = true; };
+
+  agent-with-two-keys = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      ticketFile = "/etc/flotilla/ticket";
+      keyFile = "/etc/flotilla/key";
+      settings.key-file = "/etc/flotilla/other";
+    };
+  };
+
+  agent-with-secret-in-store = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      ticketFile = "/nix/store/00000000000000000000000000000000-ticket";
+    };
+  };
+
+  agent-firewall-needs-fixed-port = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      openFirewall = true;
+      ticketFile = "/etc/flotilla/ticket";
+    };
+  };
+
+  coordinator-without-genesis = machineWith { services.flotilla.coordinator.enable = true; };
+
+  coordinator-relay-in-plain-text = machineWith {
+    services.flotilla.coordinator = {
+      enable = true;
+      genesisFile = "/etc/flotilla/genesis";
+      settings.relay.tls = "none";
+    };
+  };
+
+  coordinator-relay-without-certificate = machineWith {
+    services.flotilla.coordinator = {
+      enable = true;
+      genesisFile = "/etc/flotilla/genesis";
+      settings.relay.tls = "files";
+    };
+  };
+
+  admin-with-key-in-store = machineWith {
+    services.flotilla.admin = {
+      enable = true;
+      settings.key-file = "/nix/store/00000000000000000000000000000000-key";
+    };
+  };
+}

@@ -1,0 +1,1 @@
+builtins.attrNames (import ./refused.nix)

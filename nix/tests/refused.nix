@@ -1,0 +1,34 @@
+# Configurations that must not evaluate: `crates/flt/tests/it/nix_modules.rs` asks for each by name and reads the error.
+let
+  inherit (import ./evaluation.nix) configOf;
+  settingsOf = role: configuration: (configOf configuration).services.flotilla.${role}.settings;
+in
+{
+  unknown-option = (configOf { services.flotilla.agent.enabel = true; }).assertions;
+
+  unknown-role = (configOf { services.flotilla.captain.enable = true; }).assertions;
+
+  wrong-type = settingsOf "agent" { services.flotilla.agent.settings.mdns = "yes"; };
+
+  port-too-big = settingsOf "agent" { services.flotilla.agent.settings.listen = [ "0.0.0.0:70000" ]; };
+
+  address-without-port = settingsOf "coordinator" {
+    services.flotilla.coordinator.settings.listen = [ "0.0.0.0" ];
+  };
+
+  unknown-relay-tls = settingsOf "coordinator" {
+    services.flotilla.coordinator.settings.relay.tls = "acme";
+  };
+
+  relay-url-without-scheme = settingsOf "coordinator" {
+    services.flotilla.coordinator.settings.relay.url = "relay.example";
+  };
+
+  conflicting-names = settingsOf "agent" {
+    imports = [ { services.flotilla.agent.settings.name = "a"; } ];
+    config.services.flotilla.agent.settings.name = "b";
+  };
+
+  secret-by-relative-path = (configOf { services.flotilla.agent.ticketFile = "ticket"; })
+    .services.flotilla.agent.ticketFile;
+}
