@@ -3,11 +3,12 @@
 use protocols::{BlobRef, Kind, Subject};
 
 use crate::files::FilesScore;
+use crate::nixos::NixosScore;
 use crate::{Invalid, Score, score};
 
 /// All kinds that this build knows.
 pub fn catalogue() -> Catalogue {
-    Catalogue { entries: vec![Entry::of::<FilesScore>()] }
+    Catalogue { entries: vec![Entry::of::<FilesScore>(), Entry::of::<NixosScore>()] }
 }
 
 /// Kinds of scores, read without a topology.

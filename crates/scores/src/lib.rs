@@ -38,6 +38,7 @@ pub mod durable;
 pub mod ensemble;
 pub mod files;
 pub mod interpret;
+pub mod nixos;
 pub mod plan;
 pub mod registry;
 pub mod score;

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Invalid, Score};
 
 pub use interpret::NixosSystem;
-pub use manifest::{BadManifest, MANIFEST_BYTES_MAX, Manifest, NAR_BYTES_MAX, PATHS_MAX, PathInfo, SCHEMA, SIGNATURES_MAX};
+pub use manifest::{
+    BadManifest, MANIFEST_BYTES_MAX, Manifest, NAR_BYTES_MAX, PATHS_MAX, PathInfo, SCHEMA, SIGNATURES_MAX,
+};
 pub use plan::{BootOnly, NixosStep, Observed};
 pub use signature::{BadSignatureText, NarHash, TrustedKey, fingerprint, sign};
 pub use store_path::{BadStorePath, STORE_DIR, StorePath};

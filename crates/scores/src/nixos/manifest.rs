@@ -184,7 +184,8 @@ impl Manifest {
     }
 
     fn check_closure(&self) -> Result<(), BadManifest> {
-        let index: HashMap<&StorePath, usize> = self.paths.iter().enumerate().map(|(n, info)| (&info.path, n)).collect();
+        let index: HashMap<&StorePath, usize> =
+            self.paths.iter().enumerate().map(|(n, info)| (&info.path, n)).collect();
         for info in &self.paths {
             if let Some(missing) = info.references.iter().find(|reference| !index.contains_key(reference)) {
                 return Err(BadManifest::Incomplete { path: info.path.clone(), missing: missing.clone() });
@@ -261,7 +262,10 @@ impl PathInfo {
             return Err(format!("{} signatures, and at most {SIGNATURES_MAX} are allowed", self.signatures.len()));
         }
         if let Some(bad) = self.signatures.iter().find(|text| !signature::is_signature_text(text)) {
-            return Err(format!("`{}` is not a signature", bad.escape_debug().to_string().chars().take(80).collect::<String>()));
+            return Err(format!(
+                "`{}` is not a signature",
+                bad.escape_debug().to_string().chars().take(80).collect::<String>()
+            ));
         }
         let odd = |ca: &String| ca.is_empty() || ca.len() > 256 || !ca.bytes().all(|b| b.is_ascii_graphic());
         if self.ca.as_ref().is_some_and(odd) {

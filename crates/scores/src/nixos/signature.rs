@@ -78,7 +78,10 @@ impl FromStr for NarHash {
         }
         let mut bytes = [0u8; 32];
         for (n, digit) in digits.bytes().rev().enumerate() {
-            let value = NIX32.iter().position(|c| *c == digit).ok_or_else(|| bad("it holds a character outside Nix's base 32"))?;
+            let value = NIX32
+                .iter()
+                .position(|c| *c == digit)
+                .ok_or_else(|| bad("it holds a character outside Nix's base 32"))?;
             let bits = (value as u16) << (n * 5 % 8);
             let byte = n * 5 / 8;
             bytes[byte] |= (bits & 0xff) as u8;
@@ -202,8 +205,10 @@ mod tests {
     const TOP: &str = "/nix/store/1jr8srwdhjx8z37j22sc7xx59bzclwq8-x";
     const TOP_HEX: &str = "e4cbd93975fc8b489b79775d08ec2feb56fe6a3553d008e44ba468609329b8b5";
     const DEP_HEX: &str = "7bdbc9e6407d9d3ed40adc64d746be6366b5f58ee668c6b02866008bbef57202";
-    const TOP_SIG: &str = "t-1:+2GMaJpL5c88jhvrosrEOQFnSEIPY1uFveX6ysfyXWPUT86/lQsnvz2Nm9Nvb7DSy8b1rptfo7u3C0SBvyTlBQ==";
-    const DEP_SIG: &str = "t-1:FeKbk0crQJCFg6j+iR0ZZOjX1yJhVQC8GVBKegevU3Ibjn/NtSrsiYOJpkVfuzyjFfDECDv3mPY176NMK64SDw==";
+    const TOP_SIG: &str =
+        "t-1:+2GMaJpL5c88jhvrosrEOQFnSEIPY1uFveX6ysfyXWPUT86/lQsnvz2Nm9Nvb7DSy8b1rptfo7u3C0SBvyTlBQ==";
+    const DEP_SIG: &str =
+        "t-1:FeKbk0crQJCFg6j+iR0ZZOjX1yJhVQC8GVBKegevU3Ibjn/NtSrsiYOJpkVfuzyjFfDECDv3mPY176NMK64SDw==";
 
     fn hash(hex: &str) -> NarHash {
         NarHash(data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap().try_into().unwrap())
@@ -258,8 +263,8 @@ mod tests {
 
         #[test]
         fn parsing_never_panics(text in ".{0,80}") {
-            let _: Result<NarHash, _> = format!("sha256:{text}").parse();
-            let _: Result<TrustedKey, _> = text.parse();
+            drop(format!("sha256:{text}").parse::<NarHash>());
+            drop(text.parse::<TrustedKey>());
             is_signature_text(&text);
         }
     }

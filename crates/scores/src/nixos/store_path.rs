@@ -51,7 +51,8 @@ impl FromStr for StorePath {
         if !base.is_ascii() {
             return Err(bad("it holds a character that store paths cannot have"));
         }
-        let Some((hash, name)) = base.split_at_checked(HASH_CHARS).and_then(|(h, rest)| Some((h, rest.strip_prefix('-')?)))
+        let Some((hash, name)) =
+            base.split_at_checked(HASH_CHARS).and_then(|(h, rest)| Some((h, rest.strip_prefix('-')?)))
         else {
             return Err(bad("after the store folder come 32 characters and a dash"));
         };
