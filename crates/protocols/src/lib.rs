@@ -16,6 +16,7 @@ pub mod node;
 pub mod outcome;
 pub mod policy;
 pub mod record;
+pub mod relay_token;
 pub mod seal;
 pub mod selector;
 pub mod state;

@@ -1,0 +1,302 @@
+//! What members ask of a coordinator, answered. The caller is whoever the connection belongs to.
+
+use std::sync::Arc;
+
+use irpc::channel::mpsc;
+use protocols::control::{
+    ControlMessage, Denied, Echoed, NodeReport, PUSH_RECORDS_MAX, Receipt, SubmitError, TAIL_BATCH_BYTES_MAX,
+    TAIL_BATCH_MAX, TailBatch, Welcome,
+};
+use protocols::entry::{Head, Verb};
+use protocols::heartbeat::{Beat, BeatAck};
+use protocols::{BlobHash, NodeId, PeerAddr, SignedEntry, SignedRecord, Ticket};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+use crate::admission::admit;
+use crate::coordinator::{Coordinator, lock};
+use crate::enrollment::is_submittable;
+use crate::order::AppendError;
+
+/// The longest text that is said back.
+const ECHO_BYTES_MAX: usize = 1024 * 1024;
+/// The most blobs in one announcement of an agent.
+const PROVIDE_MAX: usize = 20_000;
+/// The most nodes named in one query.
+const QUERY_NODES_MAX: usize = 20_000;
+
+impl Coordinator {
+    /// Answers a request on the control protocol. Failing to send an answer means that the caller has gone.
+    pub async fn control(self: Arc<Self>, caller: NodeId, message: ControlMessage) {
+        use ControlMessage as M;
+        let sent = match message {
+            M::Echo(m) => {
+                let mut text = m.inner.0;
+                text.truncate(text.floor_char_boundary(ECHO_BYTES_MAX));
+                m.tx.send(Echoed { text, caller }).await
+            }
+            M::Hello(m) => m.tx.send(self.member(caller).map(|()| self.welcome())).await,
+            M::Tail(m) => self.tail(caller, m.inner.after, m.inner.follow, &m.tx).await,
+            M::Submit(m) => {
+                let answer = self.submit(caller, m.inner.0).await;
+                m.tx.send(answer).await
+            }
+            M::Beat(m) => m.tx.send(self.beat(caller, &m.inner.0)).await,
+            M::Compare(m) => m.tx.send(self.agent(caller).map(|()| self.records.versions(caller))).await,
+            M::Push(m) => {
+                let answer = self.push(caller, m.inner.0);
+                m.tx.send(answer).await
+            }
+            M::Report(m) => self.reports(caller, m.inner.nodes, &m.inner.prefix, &m.tx).await,
+            M::Watch(m) => self.watch(caller, m.inner.nodes, &m.tx).await,
+            M::Offer(m) => self.offer(caller, m.inner.blobs, m.inner.from, &m.tx).await,
+            M::Locate(m) => m.tx.send(self.member(caller).map(|()| self.locate(m.inner.0))).await,
+            M::Providers(m) => m.tx.send(self.member(caller).map(|()| self.providers(caller, m.inner.0))).await,
+            M::Provide(m) => {
+                let answer = self.provide(caller, m.inner.have, m.inner.gone);
+                m.tx.send(answer).await
+            }
+            M::Ticket(m) => m.tx.send(self.member(caller).map(|()| self.ticket())).await,
+        };
+        if let Err(error) = sent {
+            tracing::debug!(node = %caller, %error, "the caller went away");
+        }
+    }
+
+    fn member(&self, caller: NodeId) -> Result<(), Denied> {
+        if self.state().knows(caller) { Ok(()) } else { Err(Denied::NotAMember(caller)) }
+    }
+
+    fn agent(&self, caller: NodeId) -> Result<(), Denied> {
+        if self.state().is_agent(caller) { Ok(()) } else { Err(Denied::NotAMember(caller)) }
+    }
+
+    fn welcome(&self) -> Welcome {
+        let state = self.state();
+        Welcome {
+            fleet: state.fleet(),
+            head: state.head(),
+            document: self.wire.document(),
+            clock: (self.clock)(),
+            version: self.version.clone(),
+        }
+    }
+
+    /// The ticket that reaches this fleet: it holds no secret.
+    pub fn ticket(&self) -> Ticket {
+        let state = self.state();
+        Ticket {
+            fleet: state.fleet(),
+            name: state.name().clone(),
+            coordinators: vec![self.wire.addr()],
+            relays: self.wire.relays(),
+            invite: None,
+        }
+    }
+
+    async fn tail(
+        &self,
+        caller: NodeId,
+        mut after: Option<Head>,
+        follow: bool,
+        tx: &mpsc::Sender<TailBatch>,
+    ) -> Result<(), irpc::channel::SendError> {
+        let mut states = self.order.watch();
+        loop {
+            if self.member(caller).is_err() {
+                return Ok(());
+            }
+            states.mark_unchanged();
+            let tail = match self.order.tail(after, TAIL_BATCH_MAX, TAIL_BATCH_BYTES_MAX) {
+                Ok(tail) => tail,
+                Err(error) => {
+                    tracing::error!(%error, "cannot read the ledger");
+                    return Ok(());
+                }
+            };
+            let last = tail.entries.last().map(SignedEntry::hash);
+            let first = after.map_or(0, |h| h.seq + 1);
+            if let Some(hash) = last {
+                after = Some(Head { seq: first + tail.entries.len() as u64 - 1, hash });
+            }
+            let complete = after.is_none_or(|h| h.seq >= tail.head.seq);
+            tx.send(TailBatch { entries: tail.entries, head: tail.head }).await?;
+            if !complete && last.is_some() {
+                continue;
+            }
+            if !follow {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = states.changed() => if changed.is_err() { return Ok(()) },
+                () = tx.closed() => return Ok(()),
+            }
+        }
+    }
+
+    async fn submit(&self, caller: NodeId, signed: SignedEntry) -> Result<Receipt, SubmitError> {
+        self.member(caller)?;
+        let author = signed.clone();
+        let verified = tokio::task::spawn_blocking(move || author.verify())
+            .await
+            .map_err(|e| SubmitError::Storage(e.to_string()))?
+            .map_err(|e| SubmitError::Unverified(e.to_string()))?;
+        if !is_submittable(&verified) {
+            return Err(SubmitError::Denied(Denied::NotAllowed("write this entry, which only coordinators do".into())));
+        }
+        let head = Head { seq: verified.seq(), hash: verified.hash() };
+        let state = self.state();
+        // The answer to the first try may have got lost: the same entry again is answered alike.
+        if self.order.range(head.seq, 1).is_ok_and(|e| e.first().is_some_and(|e| e.hash() == head.hash)) {
+            return Ok(Receipt { head });
+        }
+        {
+            let kinds = lock(&self.kinds);
+            admit(&state, &kinds, &verified, (self.clock)())?;
+        }
+        self.check_blobs(&verified).await?;
+        match self.order.append(signed).await {
+            Ok(head) => {
+                let entry = verified.entry();
+                tracing::info!(seq = head.seq, verb = entry.body.verb(), author = %entry.author, "entry appended");
+                Ok(Receipt { head })
+            }
+            Err(AppendError::Stale(head)) => Err(SubmitError::StaleHead { head }),
+            Err(AppendError::Refused(refusal)) => Err(SubmitError::Refused(refusal)),
+            Err(AppendError::Unverified(why)) => Err(SubmitError::Unverified(why)),
+            Err(AppendError::Storage(why)) => {
+                tracing::error!(%why, "cannot store an entry");
+                Err(SubmitError::Storage(why))
+            }
+        }
+    }
+
+    fn beat(&self, caller: NodeId, beat: &Beat) -> Result<BeatAck, Denied> {
+        self.agent(caller)?;
+        let addr = PeerAddr { id: caller, ..beat.addr.clone() };
+        let mut addr = addr;
+        addr.addrs.truncate(protocols::addr::ADDRS_MAX);
+        self.wire.learn(addr.clone());
+        let fresh = lock(&self.liveness).heard(caller, beat, Instant::now());
+        if fresh {
+            self.changed(caller);
+        }
+        if let Some(document) = beat.document {
+            let before = lock(&self.documents).insert(caller, document);
+            if before != Some(document) {
+                if let Some(before) = before {
+                    self.wire.unfollow(before);
+                }
+                self.wire.follow(document, addr);
+            }
+        }
+        let records_differ = self.records.digest(caller) != beat.records;
+        Ok(BeatAck { head: self.state().head(), records_differ })
+    }
+
+    fn push(&self, caller: NodeId, records: Vec<SignedRecord>) -> Result<(), Denied> {
+        self.agent(caller)?;
+        if records.len() > PUSH_RECORDS_MAX {
+            return Err(Denied::Bounds(format!("at most {PUSH_RECORDS_MAX} records at once")));
+        }
+        let mut verified = Vec::with_capacity(records.len());
+        for record in records {
+            if record.writer != caller {
+                return Err(Denied::NotAllowed("write another node's records".into()));
+            }
+            verified.push(record.verify().map_err(|e| Denied::Bounds(e.to_string()))?);
+        }
+        self.ingest(verified).map_err(|e| Denied::Unavailable(e.to_string()))
+    }
+
+    /// The agents that the caller may read, of those it names.
+    fn readable(&self, caller: NodeId, nodes: Vec<NodeId>) -> Result<Vec<NodeId>, Denied> {
+        let state = self.state();
+        let now = (self.clock)();
+        if !state.may(caller, Verb::Read, now) {
+            self.member(caller)?;
+            return Err(Denied::NotAllowed("read what nodes report".into()));
+        }
+        if nodes.len() > QUERY_NODES_MAX {
+            return Err(Denied::Bounds(format!("at most {QUERY_NODES_MAX} nodes at once")));
+        }
+        let may = |id: &NodeId| {
+            let member = state.members().get(id).filter(|_| state.is_agent(*id));
+            member.is_some_and(|m| state.may_on(caller, Verb::Read, m.name.as_str(), &m.labels, now))
+        };
+        let all = if nodes.is_empty() { state.members().keys().copied().collect() } else { nodes };
+        Ok(all.into_iter().filter(may).collect())
+    }
+
+    async fn reports(
+        &self,
+        caller: NodeId,
+        nodes: Vec<NodeId>,
+        prefix: &str,
+        tx: &mpsc::Sender<Result<NodeReport, Denied>>,
+    ) -> Result<(), irpc::channel::SendError> {
+        let nodes = match self.readable(caller, nodes) {
+            Ok(nodes) => nodes,
+            Err(denied) => return tx.send(Err(denied)).await,
+        };
+        for node in nodes {
+            let report = self.report(node, prefix).map_err(|e| Denied::Unavailable(e.to_string()));
+            tx.send(report).await?;
+        }
+        Ok(())
+    }
+
+    async fn watch(
+        &self,
+        caller: NodeId,
+        nodes: Vec<NodeId>,
+        tx: &mpsc::Sender<Result<NodeReport, Denied>>,
+    ) -> Result<(), irpc::channel::SendError> {
+        // Listening begins before the first answer, so that no change falls between.
+        let mut changes = self.changes.subscribe();
+        self.reports(caller, nodes.clone(), "", tx).await?;
+        if self.readable(caller, nodes.clone()).is_err() {
+            return Ok(());
+        }
+        loop {
+            let changed = tokio::select! {
+                changed = changes.recv() => changed,
+                () = tx.closed() => return Ok(()),
+            };
+            match changed {
+                Ok(node) if nodes.is_empty() || nodes.contains(&node) => {
+                    let Ok(may) = self.readable(caller, vec![node]) else { return Ok(()) };
+                    for node in may {
+                        tx.send(self.report(node, "").map_err(|e| Denied::Unavailable(e.to_string()))).await?;
+                    }
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => self.reports(caller, nodes.clone(), "", tx).await?,
+                Err(RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+
+    fn locate(&self, node: NodeId) -> Option<PeerAddr> {
+        if node == self.key.id() { Some(self.wire.addr()) } else { lock(&self.liveness).addr(node) }
+    }
+
+    fn providers(&self, caller: NodeId, blob: BlobHash) -> Vec<PeerAddr> {
+        let holders: Vec<NodeId> = lock(&self.gallery).holders(blob).filter(|n| *n != caller).collect();
+        let now = Instant::now();
+        let liveness = lock(&self.liveness);
+        let online = |n: &NodeId| liveness.of(*n, now).online;
+        holders.into_iter().filter(online).filter_map(|n| liveness.addr(n)).collect()
+    }
+
+    fn provide(&self, caller: NodeId, have: Vec<BlobHash>, gone: Vec<BlobHash>) -> Result<(), Denied> {
+        self.agent(caller)?;
+        if have.len() + gone.len() > PROVIDE_MAX {
+            return Err(Denied::Bounds(format!("at most {PROVIDE_MAX} blobs at once")));
+        }
+        let mut gallery = lock(&self.gallery);
+        have.into_iter().for_each(|blob| gallery.has(caller, blob));
+        gone.into_iter().for_each(|blob| gallery.gone(caller, blob));
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! The coordinator itself: what it holds, how it is opened, and its slow loops.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocols::control::NodeReport;
+use protocols::entry::{Head, Verb};
+use protocols::facts::StableFacts;
+use protocols::record::{FACTS_STABLE, VerifiedRecord};
+use protocols::store::{LedgerError, Records, Store, StoreError};
+use protocols::{FleetState, Kind, Millis, NodeId, SecretKey, SignedEntry, SignedRecord, alpn};
+use tokio::sync::{Semaphore, broadcast};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::gallery::Gallery;
+use crate::liveness::Liveness;
+use crate::order::{LocalOrder, Order};
+use crate::wire::Wire;
+
+/// Where the time comes from: the system's clock, or a test's.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// How often the coordinator looks for nodes that went silent.
+const SILENCE_TICK: Duration = Duration::from_secs(1);
+/// How many changes a slow watcher may fall behind before it is told everything again.
+const CHANGES_KEPT: usize = 4096;
+/// How many invites may be under redemption at once.
+const ENROLMENTS_AT_ONCE: usize = 16;
+/// How many of the newest entries the document carries.
+const DOCUMENT_ENTRIES: u64 = 256;
+/// The largest entry the document carries, in bytes; larger ones travel by RPC alone.
+const DOCUMENT_ENTRY_BYTES_MAX: usize = 14 * 1024;
+
+/// What a coordinator is made of.
+#[derive(Clone)]
+pub struct Options {
+    /// Its own key.
+    pub key: SecretKey,
+    /// The fleet's genesis entry.
+    pub genesis: SignedEntry,
+    /// The clock.
+    pub clock: Clock,
+    /// Its version of `flt`.
+    pub version: String,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("key", &self.key).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// Why a coordinator could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The ledger.
+    #[error("cannot open the ledger")]
+    Ledger(#[from] LedgerError),
+    /// The records.
+    #[error("cannot open the records of agents")]
+    Records(#[from] StoreError),
+    /// The key is not a coordinator's.
+    #[error("the key {0} is not a coordinator of this fleet: its genesis entry names other keys")]
+    NotACoordinator(NodeId),
+}
+
+/// Figures for `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// The newest entry.
+    pub head: u64,
+    /// Members.
+    pub members: usize,
+    /// Nodes heard of lately.
+    pub online: usize,
+    /// Declarations in force.
+    pub declarations: usize,
+}
+
+/// A running coordinator.
+pub struct Coordinator {
+    pub(crate) key: SecretKey,
+    pub(crate) clock: Clock,
+    pub(crate) version: String,
+    pub(crate) order: Arc<dyn Order>,
+    pub(crate) records: Records,
+    pub(crate) wire: Arc<dyn Wire>,
+    pub(crate) liveness: Mutex<Liveness>,
+    pub(crate) gallery: Mutex<Gallery>,
+    pub(crate) documents: Mutex<HashMap<NodeId, [u8; 32]>>,
+    pub(crate) kinds: Mutex<HashMap<NodeId, Vec<Kind>>>,
+    pub(crate) changes: broadcast::Sender<NodeId>,
+    pub(crate) enrolments: Semaphore,
+}
+
+impl std::fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coordinator").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Coordinator {
+    /// Opens the coordinator's ledger and records in `store`.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(store: Arc<Store>, options: Options, wire: Arc<dyn Wire>) -> Result<Arc<Self>, OpenError> {
+        let order = LocalOrder::open(Arc::clone(&store), options.genesis)?;
+        if !order.state().is_coordinator(options.key.id()) {
+            return Err(OpenError::NotACoordinator(options.key.id()));
+        }
+        let records = Records::open(store)?;
+        let this = Self {
+            key: options.key,
+            clock: options.clock,
+            version: options.version,
+            order: Arc::new(order),
+            records,
+            wire,
+            liveness: Mutex::default(),
+            gallery: Mutex::default(),
+            documents: Mutex::default(),
+            kinds: Mutex::default(),
+            changes: broadcast::Sender::new(CHANGES_KEPT),
+            enrolments: Semaphore::new(ENROLMENTS_AT_ONCE),
+        };
+        this.read_kinds()?;
+        Ok(Arc::new(this))
+    }
+
+    fn read_kinds(&self) -> Result<(), StoreError> {
+        let state = self.state();
+        for id in state.members().keys() {
+            for record in self.records.of(*id, FACTS_STABLE)? {
+                self.note_kinds(&record);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_kinds(&self, record: &SignedRecord) {
+        if record.key == FACTS_STABLE
+            && let Ok(facts) = serde_json::from_slice::<StableFacts>(&record.value)
+        {
+            lock(&self.kinds).insert(record.writer, facts.kinds);
+        }
+    }
+
+    /// The fleet's state.
+    pub fn state(&self) -> Arc<FleetState> {
+        self.order.state()
+    }
+
+    /// The figures of now.
+    pub fn stats(&self) -> Stats {
+        let state = self.state();
+        Stats {
+            head: state.head().seq,
+            members: state.members().len(),
+            online: lock(&self.liveness).online(Instant::now()),
+            declarations: state.declarations().len(),
+        }
+    }
+
+    /// Whether a key may connect with this protocol. Strangers may only enroll.
+    pub fn allows(&self, peer: NodeId, protocol: &[u8]) -> bool {
+        let state = self.state();
+        if protocol == alpn::ENROLL {
+            return !state.revoked().contains_key(&peer);
+        }
+        if protocol == alpn::CONTROL || protocol == alpn::BLOBS {
+            return state.knows(peer);
+        }
+        // Documents: this coordinator dials agents. If agents could dial it, whoever learns the id of another's document
+        // could ask for it here.
+        state.is_coordinator(peer) || state.may(peer, Verb::Read, (self.clock)())
+    }
+
+    /// Whether a key may use the relay: members, and those whose token proves that they hold an open invite.
+    pub fn allows_relay(&self, peer: NodeId, token: Option<&str>) -> bool {
+        let state = self.state();
+        if state.knows(peer) {
+            return true;
+        }
+        let Some(invite) = token.and_then(|t| protocols::relay_token::relay_token_invite(t, state.fleet(), peer))
+        else {
+            return false;
+        };
+        let now = (self.clock)().max(state.time());
+        state.invites().get(&invite).is_some_and(|i| i.uses_left > 0 && now < i.expires)
+    }
+
+    /// Takes records that came by a document or by RPC, whoever brought them: their signatures speak for themselves.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn ingest(&self, records: Vec<VerifiedRecord>) -> Result<(), StoreError> {
+        let state = self.state();
+        let of_agents: Vec<VerifiedRecord> = records.into_iter().filter(|r| state.is_agent(r.get().writer)).collect();
+        // Not synced one by one: an agent compares and sends again what a crash took.
+        let fresh = self.records.put(of_agents, false)?;
+        for record in &fresh {
+            self.note_kinds(record.get());
+            self.changed(record.get().writer);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn changed(&self, node: NodeId) {
+        // Nobody watching is no error.
+        let _nobody = self.changes.send(node);
+    }
+
+    pub(crate) fn report(&self, node: NodeId, prefix: &str) -> Result<NodeReport, StoreError> {
+        let liveness = lock(&self.liveness).of(node, Instant::now());
+        Ok(NodeReport { node, liveness, records: self.records.of(node, prefix)? })
+    }
+
+    /// Runs until `stop`: publishes the ledger's document, notices silence and changes of membership, keeps blobs.
+    pub async fn run(self: &Arc<Self>, stop: CancellationToken) {
+        let mut states = self.order.watch();
+        let mut ticks = tokio::time::interval(SILENCE_TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut keeping = tokio::time::interval(crate::blobs::KEEP_TICK);
+        let mut last = self.state();
+        self.publish_document(None);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {
+                    let silent = lock(&self.liveness).newly_silent(Instant::now());
+                    silent.into_iter().for_each(|node| self.changed(node));
+                }
+                _ = keeping.tick() => self.keep_blobs().await,
+                changed = states.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let state = Arc::clone(&states.borrow_and_update());
+                    self.publish_document(Some(last.head()));
+                    if state.members().keys().ne(last.members().keys()) || state.admins() != last.admins() {
+                        self.membership_changed(&state);
+                    }
+                    if state.declarations().keys().ne(last.declarations().keys())
+                        || state.declarations().values().any(|d| d.generation > last.head().seq)
+                    {
+                        self.keep_blobs().await;
+                    }
+                    last = state;
+                }
+            }
+        }
+    }
+
+    fn membership_changed(&self, state: &FleetState) {
+        self.wire.recheck();
+        lock(&self.liveness).retain(|id| state.is_agent(id));
+        lock(&self.gallery).retain(|id| state.knows(id));
+        lock(&self.kinds).retain(|id, _| state.is_agent(*id));
+        let mut documents = lock(&self.documents);
+        documents.retain(|id, document| {
+            let stays = state.is_agent(*id);
+            if !stays {
+                self.wire.unfollow(*document);
+            }
+            stays
+        });
+    }
+
+    /// Writes the entries after `after` into the document, and the head last.
+    fn publish_document(&self, after: Option<Head>) {
+        let head = self.state().head();
+        let oldest = head.seq.saturating_sub(DOCUMENT_ENTRIES - 1);
+        let from = after.map_or(oldest, |h| (h.seq + 1).max(oldest));
+        let count = usize::try_from(DOCUMENT_ENTRIES).unwrap_or(usize::MAX);
+        let tail = match self.order.range(from, count) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the ledger for the document");
+                return;
+            }
+        };
+        for (seq, entry) in (from..).zip(tail) {
+            match postcard::to_stdvec(&entry) {
+                Ok(bytes) if bytes.len() <= DOCUMENT_ENTRY_BYTES_MAX => {
+                    // A ring of keys: an entry takes the place of one that is DOCUMENT_ENTRIES older.
+                    self.wire.publish(format!("entry/{}", seq % DOCUMENT_ENTRIES), bytes.into());
+                }
+                _ => {}
+            }
+        }
+        if let Ok(bytes) = postcard::to_stdvec(&head) {
+            self.wire.publish("head".into(), Bytes::from(bytes));
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
