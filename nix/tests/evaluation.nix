@@ -79,17 +79,16 @@ let
     }).config;
 
   failedAssertions =
-    config: map (assertion: assertion.message) (lib.filter (assertion: !assertion.assertion) config.assertions);
+    config:
+    map (assertion: assertion.message) (lib.filter (assertion: !assertion.assertion) config.assertions);
 
   # A service as the lines of its unit file, so that golden files read as what systemd reads.
   unitFile =
     service:
     let
-      text =
-        value: if builtins.isBool value then lib.boolToString value else toString value;
+      text = value: if builtins.isBool value then lib.boolToString value else toString value;
       line =
-        name: value:
-        if value == null then [ ] else map (one: "${name}=${text one}") (lib.toList value);
+        name: value: if value == null then [ ] else map (one: "${name}=${text one}") (lib.toList value);
       section = name: lines: [ "[${name}]" ] ++ lines;
       lines = set: lib.concatLists (lib.mapAttrsToList line set);
       exec = lib.optional (service.script != "") "ExecStart=(script)";

@@ -26,11 +26,15 @@ let
       wants = option (types.listOf types.str) [ ];
       requires = option (types.listOf types.str) [ ];
       path = option (types.listOf (types.either types.package types.str)) [ ];
-      environment = option (types.attrsOf (types.nullOr (types.oneOf [
-        types.str
-        types.path
-        types.package
-      ]))) { };
+      environment = option (types.attrsOf (
+        types.nullOr (
+          types.oneOf [
+            types.str
+            types.path
+            types.package
+          ]
+        )
+      )) { };
       restartIfChanged = option types.bool true;
       stopIfChanged = option types.bool true;
       restartTriggers = option (types.listOf types.unspecified) [ ];

@@ -10,7 +10,9 @@ in
 
   wrong-type = settingsOf "agent" { services.flotilla.agent.settings.mdns = "yes"; };
 
-  port-too-big = settingsOf "agent" { services.flotilla.agent.settings.listen = [ "0.0.0.0:70000" ]; };
+  port-too-big = settingsOf "agent" {
+    services.flotilla.agent.settings.listen = [ "0.0.0.0:70000" ];
+  };
 
   address-without-port = settingsOf "coordinator" {
     services.flotilla.coordinator.settings.listen = [ "0.0.0.0" ];
@@ -29,6 +31,6 @@ in
     config.services.flotilla.agent.settings.name = "b";
   };
 
-  secret-by-relative-path = (configOf { services.flotilla.agent.ticketFile = "ticket"; })
-    .services.flotilla.agent.ticketFile;
+  secret-by-relative-path =
+    (configOf { services.flotilla.agent.ticketFile = "ticket"; }).services.flotilla.agent.ticketFile;
 }

@@ -38,33 +38,36 @@ in
       coordinators, and opens nothing a second time.
     '';
 
-    settings = parts.settings {
-      data = mkOption {
-        type = types.str;
-        default = "/var/lib/${unit}";
-        description = "The folder that holds the ledger, the journal and the blobs.";
-      };
-      key-file = parts.optionalKey types.str "Path of the private key; `keyFile` sets it.";
-      ticket-file = parts.optionalKey types.str "Path of the ticket; `ticketFile` sets it.";
-      name = mkOption {
-        type = types.nullOr types.str;
-        default = if config.networking.hostName == "" then null else config.networking.hostName;
-        defaultText = lib.literalExpression "config.networking.hostName";
-        description = "The name to ask for when the node joins.";
-      };
-      listen = mkOption {
-        type = types.listOf parts.socketAddress;
-        default = [ "0.0.0.0:0" ];
-        description = "The UDP addresses to listen on; port 0 takes any that is free.";
-      };
-      mdns = parts.optionalKey types.bool "Whether to look for the fleet by mDNS on the local network.";
-      metrics = mkOption {
-        type = types.nullOr parts.socketAddress;
-        default = "127.0.0.1:9478";
-        description = "Where `/metrics` and `/healthz` are served.";
-      };
-      log = parts.logLevel;
-    } "Written to the agent's TOML file. Keys without an option of their own are passed on, and checked by `flt`.";
+    settings =
+      parts.settings
+        {
+          data = mkOption {
+            type = types.str;
+            default = "/var/lib/${unit}";
+            description = "The folder that holds the ledger, the journal and the blobs.";
+          };
+          key-file = parts.optionalKey types.str "Path of the private key; `keyFile` sets it.";
+          ticket-file = parts.optionalKey types.str "Path of the ticket; `ticketFile` sets it.";
+          name = mkOption {
+            type = types.nullOr types.str;
+            default = if config.networking.hostName == "" then null else config.networking.hostName;
+            defaultText = lib.literalExpression "config.networking.hostName";
+            description = "The name to ask for when the node joins.";
+          };
+          listen = mkOption {
+            type = types.listOf parts.socketAddress;
+            default = [ "0.0.0.0:0" ];
+            description = "The UDP addresses to listen on; port 0 takes any that is free.";
+          };
+          mdns = parts.optionalKey types.bool "Whether to look for the fleet by mDNS on the local network.";
+          metrics = mkOption {
+            type = types.nullOr parts.socketAddress;
+            default = "127.0.0.1:9478";
+            description = "Where `/metrics` and `/healthz` are served.";
+          };
+          log = parts.logLevel;
+        }
+        "Written to the agent's TOML file. Keys without an option of their own are passed on, and checked by `flt`.";
   };
 
   config = lib.mkIf cfg.enable {

@@ -35,64 +35,67 @@ in
     relayCertFile = parts.secretFile "The relay's certificate chain in PEM, for `settings.relay.tls = \"files\"`.";
     relayKeyFile = parts.secretFile "The relay's private key in PEM, for `settings.relay.tls = \"files\"`.";
 
-    settings = parts.settings {
-      data = mkOption {
-        type = types.str;
-        default = "/var/lib/${unit}";
-        description = "The folder that holds the ledger and the documents.";
-      };
-      key-file = parts.optionalKey types.str "Path of the private key; `keyFile` sets it.";
-      genesis = parts.optionalKey types.str "Path of the genesis entry; `genesisFile` sets it.";
-      listen = mkOption {
-        type = types.listOf parts.socketAddress;
-        default = [ "0.0.0.0:4433" ];
-        description = "The UDP addresses to listen on.";
-      };
-      advertise = mkOption {
-        type = types.listOf parts.socketAddress;
-        default = [ ];
-        description = "The addresses that tickets name, where they differ from what the machine sees of itself.";
-      };
-      mdns = parts.optionalKey types.bool "Whether to be found by mDNS on the local network.";
-      metrics = mkOption {
-        type = types.nullOr parts.socketAddress;
-        default = "127.0.0.1:9479";
-        description = "Where `/metrics` and `/healthz` are served.";
-      };
-      log = parts.logLevel;
-      relay = mkOption {
-        type = types.nullOr (
-          types.submodule {
-            freeformType = (pkgs.formats.toml { }).type;
-            options = {
-              listen = mkOption {
-                type = parts.socketAddress;
-                default = "0.0.0.0:4443";
-                description = "The TCP address of the relay.";
-              };
-              url = parts.optionalKey (types.strMatching "https?://.+") "How nodes reach the relay, for example `https://relay.example:4443`.";
-              tls = mkOption {
-                type = types.enum [
-                  "self-signed"
-                  "files"
-                  "none"
-                ];
-                default = "self-signed";
-                description = ''
-                  Where the relay's certificate comes from: issued by the coordinator itself and pinned in every
-                  ticket, read from files, or none at all, which is for loopback.
-                '';
-              };
-              cert-file = parts.optionalKey types.str "Path of the certificate chain; `relayCertFile` sets it.";
-              key-file = parts.optionalKey types.str "Path of the certificate's key; `relayKeyFile` sets it.";
-              quic-listen = parts.optionalKey parts.socketAddress "The UDP address that tells nodes their own public address.";
-            };
-          }
-        );
-        default = null;
-        description = "The relay in the coordinator's process, for nodes that have no direct path; `null` for none.";
-      };
-    } "Written to the coordinator's TOML file. Keys without an option of their own are passed on, and checked by `flt`.";
+    settings =
+      parts.settings
+        {
+          data = mkOption {
+            type = types.str;
+            default = "/var/lib/${unit}";
+            description = "The folder that holds the ledger and the documents.";
+          };
+          key-file = parts.optionalKey types.str "Path of the private key; `keyFile` sets it.";
+          genesis = parts.optionalKey types.str "Path of the genesis entry; `genesisFile` sets it.";
+          listen = mkOption {
+            type = types.listOf parts.socketAddress;
+            default = [ "0.0.0.0:4433" ];
+            description = "The UDP addresses to listen on.";
+          };
+          advertise = mkOption {
+            type = types.listOf parts.socketAddress;
+            default = [ ];
+            description = "The addresses that tickets name, where they differ from what the machine sees of itself.";
+          };
+          mdns = parts.optionalKey types.bool "Whether to be found by mDNS on the local network.";
+          metrics = mkOption {
+            type = types.nullOr parts.socketAddress;
+            default = "127.0.0.1:9479";
+            description = "Where `/metrics` and `/healthz` are served.";
+          };
+          log = parts.logLevel;
+          relay = mkOption {
+            type = types.nullOr (
+              types.submodule {
+                freeformType = (pkgs.formats.toml { }).type;
+                options = {
+                  listen = mkOption {
+                    type = parts.socketAddress;
+                    default = "0.0.0.0:4443";
+                    description = "The TCP address of the relay.";
+                  };
+                  url = parts.optionalKey (types.strMatching "https?://.+") "How nodes reach the relay, for example `https://relay.example:4443`.";
+                  tls = mkOption {
+                    type = types.enum [
+                      "self-signed"
+                      "files"
+                      "none"
+                    ];
+                    default = "self-signed";
+                    description = ''
+                      Where the relay's certificate comes from: issued by the coordinator itself and pinned in every
+                      ticket, read from files, or none at all, which is for loopback.
+                    '';
+                  };
+                  cert-file = parts.optionalKey types.str "Path of the certificate chain; `relayCertFile` sets it.";
+                  key-file = parts.optionalKey types.str "Path of the certificate's key; `relayKeyFile` sets it.";
+                  quic-listen = parts.optionalKey parts.socketAddress "The UDP address that tells nodes their own public address.";
+                };
+              }
+            );
+            default = null;
+            description = "The relay in the coordinator's process, for nodes that have no direct path; `null` for none.";
+          };
+        }
+        "Written to the coordinator's TOML file. Keys without an option of their own are passed on, and checked by `flt`.";
   };
 
   config = lib.mkIf cfg.enable {
@@ -141,7 +144,8 @@ in
           message = "${prefix}.openFirewall needs fixed ports: give `listen` and the relay a port other than 0.";
         }
         {
-          assertion = relay == null || relay.tls != "files" || (relay.cert-file != null && relay.key-file != null);
+          assertion =
+            relay == null || relay.tls != "files" || (relay.cert-file != null && relay.key-file != null);
           message = "${prefix}.settings.relay.tls = \"files\" needs ${prefix}.relayCertFile and ${prefix}.relayKeyFile.";
         }
         {
@@ -149,7 +153,11 @@ in
           message = "${prefix}.relayCertFile and relayKeyFile are read only with ${prefix}.settings.relay.tls = \"files\".";
         }
         {
-          assertion = relay == null || relay.tls != "none" || lib.hasPrefix "127." relay.listen || lib.hasPrefix "[::1]" relay.listen;
+          assertion =
+            relay == null
+            || relay.tls != "none"
+            || lib.hasPrefix "127." relay.listen
+            || lib.hasPrefix "[::1]" relay.listen;
           message = "${prefix}.settings.relay.tls = \"none\" is for loopback: listen on 127.0.0.1, or use \"self-signed\".";
         }
       ];

@@ -57,8 +57,7 @@ rec {
   mapAttrs' = f: set: listToAttrs (map (name: f name set.${name}) (attrNames set));
   mapAttrsToList = f: set: map (name: f name set.${name}) (attrNames set);
   genAttrs = names: f: listToAttrs (map (name: nameValuePair name (f name)) names);
-  filterAttrs =
-    keep: set: removeAttrs set (filter (name: !keep name set.${name}) (attrNames set));
+  filterAttrs = keep: set: removeAttrs set (filter (name: !keep name set.${name}) (attrNames set));
   filterAttrsRecursive =
     keep: set:
     mapAttrs (_: value: if isAttrs value then filterAttrsRecursive keep value else value) (
@@ -73,7 +72,8 @@ rec {
     else
       default;
 
-  splitString = separator: text: filter builtins.isString (builtins.split (escapeRegex separator) text);
+  splitString =
+    separator: text: filter builtins.isString (builtins.split (escapeRegex separator) text);
   escapeRegex = replaceStrings (stringCharacters "\\[{()^$?*+|.") (
     map (character: "\\${character}") (stringCharacters "\\[{()^$?*+|.")
   );
@@ -87,7 +87,9 @@ rec {
     extra >= 0 && substring extra (stringLength suffix) text == suffix;
   concatStrings = builtins.concatStringsSep "";
   concatMapStrings = f: list: concatStrings (map f list);
-  concatMapStringsSep = separator: f: list: builtins.concatStringsSep separator (map f list);
+  concatMapStringsSep =
+    separator: f: list:
+    builtins.concatStringsSep separator (map f list);
   boolToString = value: if value then "true" else "false";
   toInt =
     text:

@@ -124,7 +124,9 @@ let
         inherit lib config options;
       };
       collected = concatMap (collect arguments) modules;
-      freeform = foldl' (found: module: if module.freeformType == null then found else module.freeformType) null collected;
+      freeform = foldl' (
+        found: module: if module.freeformType == null then found else module.freeformType
+      ) null collected;
       options = foldl' declare { } (map (module: module.options) collected);
       config = values prefix freeform options (map (module: module.config) collected);
     in

@@ -92,9 +92,15 @@ let
       inner:
       type "list of ${inner.description}" isList (
         at: values:
-        map (value: lib.merged "${at}.[item]" inner [ { inherit value; priority = 100; } ]) (
-          concatMap (value: value) values
-        )
+        map (
+          value:
+          lib.merged "${at}.[item]" inner [
+            {
+              inherit value;
+              priority = 100;
+            }
+          ]
+        ) (concatMap (value: value) values)
       );
 
     attrsOf =
