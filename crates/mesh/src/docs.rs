@@ -1,0 +1,1 @@
+//! Documents: small values that one node publishes and others follow.

@@ -1,0 +1,6 @@
+//! The mesh on loopback: connections, requests, relay, artifacts and documents, with bad peers.
+
+mod net;
+mod relay;
+mod rpc;
+mod support;
