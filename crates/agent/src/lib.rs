@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The agent: verifies what it is told, plays it on its own topologies, reports.
+//!
+//! It believes nobody but the ledger that it verified itself. It knows the network only through [`Uplink`] and what it can
+//! do only through an [`Ensemble`](scores::Ensemble).
+
+mod agent;
+mod beats;
+mod conductor;
+mod decide;
+mod fetcher;
+mod node;
+mod reports;
+mod stage;
+mod sync;
+mod uplink;
+
+pub use agent::{Agent, Clock, OpenError, Options, Stats};
+pub use decide::{Decision, Played, decide};
+pub use fetcher::Fetcher;
+pub use reports::Facts;
+pub use uplink::{BoxFuture, Uplink, UplinkError};

@@ -9,6 +9,7 @@ use protocols::control::NodeReport;
 use protocols::entry::{Head, Verb};
 use protocols::facts::StableFacts;
 use protocols::record::{FACTS_STABLE, VerifiedRecord};
+use protocols::seal::Sealed;
 use protocols::store::{LedgerError, Records, Store, StoreError};
 use protocols::{FleetState, Kind, Millis, NodeId, SecretKey, SignedEntry, SignedRecord, alpn};
 use tokio::sync::{Semaphore, broadcast};
@@ -207,6 +208,18 @@ impl Coordinator {
             self.changed(record.get().writer);
         }
         Ok(())
+    }
+
+    /// Takes what came by an agent's document: one sealed record. Garbage is passed over; the heartbeat's digest tells
+    /// whether anything is missing.
+    pub fn ingest_document(&self, value: &[u8]) {
+        let sealed: Option<Sealed> = postcard::from_bytes(value).ok();
+        let plain = sealed.and_then(|s| s.open(&self.key).ok());
+        let record: Option<SignedRecord> = plain.and_then(|p| postcard::from_bytes(&p).ok());
+        let Some(verified) = record.and_then(|r| r.verify().ok()) else { return };
+        if let Err(error) = self.ingest(vec![verified]) {
+            tracing::error!(%error, "cannot store a record");
+        }
     }
 
     pub(crate) fn changed(&self, node: NodeId) {

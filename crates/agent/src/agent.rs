@@ -1,0 +1,319 @@
+//! The agent itself: what it holds, how it is opened, what runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocols::entry::{Head, Role, Verb};
+use protocols::record::VerifiedRecord;
+use protocols::store::{Ledger, LedgerError, RecordBook, Store, StoreError};
+use protocols::ticket::InviteSecret;
+use protocols::{FleetState, Millis, Name, NodeId, SecretKey, SignedEntry, Ticket, alpn};
+use scores::Ensemble;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::fetcher::Fetcher;
+use crate::reports::Facts;
+use crate::uplink::Uplink;
+
+/// Where the time comes from: the system's clock, or a test's.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// What an agent is made of.
+#[derive(Clone)]
+pub struct Options {
+    /// Its key.
+    pub key: SecretKey,
+    /// The fleet, where it is, and perhaps the right to join it.
+    pub ticket: Ticket,
+    /// The name to join under, where the invite leaves that open.
+    pub name: Name,
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// Time between looks for drift.
+    pub drift: Duration,
+    /// How long after its start the agent waits for news before it acts on what it knows.
+    pub grace: Duration,
+    /// The clock.
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("key", &self.key).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why an agent could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The ledger.
+    #[error("cannot open this node's copy of the ledger")]
+    Ledger(#[from] LedgerError),
+    /// The records.
+    #[error("cannot open this node's records")]
+    Records(#[from] StoreError),
+}
+
+/// Figures for `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// The newest entry known.
+    pub head: u64,
+    /// Whether a coordinator is connected.
+    pub connected: bool,
+    /// Heartbeats sent.
+    pub beats: u64,
+    /// Heartbeats that nobody answered in time.
+    pub missed: u64,
+    /// Declarations played.
+    pub plays: u64,
+}
+
+/// A running agent.
+pub struct Agent {
+    pub(crate) options: Options,
+    pub(crate) uplink: Arc<dyn Uplink>,
+    pub(crate) ensemble: Arc<Ensemble>,
+    pub(crate) facts: Arc<dyn Facts>,
+    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) book: RecordBook,
+    ledger: Mutex<Ledger>,
+    /// The state, once there is a genesis entry.
+    pub(crate) state: watch::Sender<Option<Arc<FleetState>>>,
+    /// The newest entry that any coordinator has spoken of.
+    pub(crate) newest: watch::Sender<u64>,
+    /// The coordinator that is connected.
+    pub(crate) coordinator: watch::Sender<Option<NodeId>>,
+    /// A history that cannot be: the agent takes no further entries.
+    pub(crate) forked: watch::Sender<bool>,
+    /// Wakes the tail: an entry is known to be missing.
+    pub(crate) behind: Notify,
+    /// Wakes the reporter: a record was written.
+    pub(crate) written: Notify,
+    pub(crate) beats: AtomicU64,
+    pub(crate) missed: AtomicU64,
+    pub(crate) plays: AtomicU64,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    /// Opens the agent's ledger and records in `store`.
+    ///
+    /// # Errors
+    /// [`OpenError`], also if the ledger is another fleet's than the ticket's.
+    pub fn open(
+        store: Arc<Store>,
+        options: Options,
+        uplink: Arc<dyn Uplink>,
+        fetcher: Arc<Fetcher>,
+        ensemble: Arc<Ensemble>,
+        facts: Arc<dyn Facts>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let ledger = Ledger::open(Arc::clone(&store), Some(options.ticket.fleet))?;
+        let book = RecordBook::open(store, options.key.clone())?;
+        let state = ledger.state().cloned();
+        for coordinator in &options.ticket.coordinators {
+            uplink.learn(coordinator.clone());
+        }
+        let this = Self {
+            uplink,
+            ensemble,
+            facts,
+            fetcher,
+            book,
+            newest: watch::Sender::new(ledger.head().map_or(0, |h| h.seq)),
+            ledger: Mutex::new(ledger),
+            state: watch::Sender::new(state),
+            coordinator: watch::Sender::new(None),
+            forked: watch::Sender::new(false),
+            behind: Notify::new(),
+            written: Notify::new(),
+            beats: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            plays: AtomicU64::new(0),
+            options,
+        };
+        this.fetcher.learn_state(this.state.subscribe(), this.coordinator.subscribe());
+        Ok(Arc::new(this))
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.options.key.id()
+    }
+
+    /// The fleet's state as this node verified it.
+    pub fn state(&self) -> Option<Arc<FleetState>> {
+        self.state.borrow().clone()
+    }
+
+    /// Follows the state.
+    pub fn watch(&self) -> watch::Receiver<Option<Arc<FleetState>>> {
+        self.state.subscribe()
+    }
+
+    /// Whether a coordinator answers.
+    pub fn is_connected(&self) -> bool {
+        self.coordinator.borrow().is_some()
+    }
+
+    /// The figures of now.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            head: self.head().map_or(0, |h| h.seq),
+            connected: self.is_connected(),
+            beats: self.beats.load(Ordering::Relaxed),
+            missed: self.missed.load(Ordering::Relaxed),
+            plays: self.plays.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(self: &Arc<Self>, stop: CancellationToken) {
+        self.publish_all_records();
+        tokio::join!(
+            self.sync_loop(stop.clone()),
+            self.beat_loop(stop.clone()),
+            self.push_loop(stop.clone()),
+            self.facts_loop(stop.clone()),
+            self.conductor_loop(stop),
+        );
+    }
+
+    /// Whether a key may connect with this protocol: coordinators, and admins whose rights reach this node. Before the
+    /// ledger is here, the coordinators of the ticket.
+    pub fn allows(&self, peer: NodeId, protocol: &[u8]) -> bool {
+        let from_ticket = self.options.ticket.coordinators.iter().any(|c| c.id == peer);
+        let Some(state) = self.state() else { return from_ticket && protocol != alpn::BLOBS };
+        if state.is_coordinator(peer) {
+            return true;
+        }
+        match protocol {
+            // Members fetch artifacts from one another.
+            alpn::BLOBS => state.knows(peer),
+            alpn::NODE => self.is_reader(&state, peer),
+            _ => false,
+        }
+    }
+
+    /// Whether an admin may read what this node says.
+    pub(crate) fn is_reader(&self, state: &FleetState, peer: NodeId) -> bool {
+        let me = state.members().get(&self.id());
+        me.is_some_and(|m| state.may_on(peer, Verb::Read, m.name.as_str(), &m.labels, (self.options.clock)()))
+    }
+
+    /// Takes what came by a coordinator's document: one entry or the newest head. It is as good as any other road.
+    pub fn ingest(&self, key: &str, value: &Bytes) {
+        if key == "head" {
+            if let Ok(head) = postcard::from_bytes::<Head>(value) {
+                self.heard_of(head.seq);
+            }
+            return;
+        }
+        let Ok(entry) = postcard::from_bytes::<SignedEntry>(value) else { return };
+        let Ok(verified) = entry.verify() else { return };
+        let next = self.head().map_or(0, |h| h.seq + 1);
+        self.heard_of_author(&verified);
+        if verified.seq() == next
+            && next > 0
+            && let Err(error) = self.append(vec![verified.signed().clone()])
+        {
+            tracing::warn!(%error, "an entry from a document was refused");
+        }
+    }
+
+    /// Only an entry by somebody with rights says anything about how far the ledger goes.
+    fn heard_of_author(&self, entry: &protocols::VerifiedEntry) {
+        let known = self.state().is_some_and(|s| s.knows(entry.entry().author));
+        if known {
+            self.heard_of(entry.seq());
+        }
+    }
+
+    /// Somebody spoke of this entry: until it is here, nothing older is acted on.
+    pub(crate) fn heard_of(&self, seq: u64) {
+        self.newest.send_if_modified(|newest| {
+            let more = seq > *newest;
+            *newest = (*newest).max(seq);
+            more
+        });
+        if self.head().is_none_or(|h| h.seq < seq) {
+            self.behind.notify_one();
+        }
+    }
+
+    pub(crate) fn head(&self) -> Option<Head> {
+        self.state.borrow().as_ref().map(|s| s.head())
+    }
+
+    /// Founds the ledger or appends to it, and lets everybody know.
+    pub(crate) fn append(&self, mut entries: Vec<SignedEntry>) -> Result<(), LedgerError> {
+        let mut ledger = lock(&self.ledger);
+        if ledger.state().is_none() && !entries.is_empty() {
+            ledger.found(entries.remove(0), self.options.ticket.fleet)?;
+        }
+        let result = ledger.append(entries);
+        // Entries before a refused one were kept.
+        let state = ledger.state().cloned();
+        drop(ledger);
+        let before = self.state.borrow().as_ref().map(|s| s.head());
+        if let Some(state) = state.filter(|s| Some(s.head()) != before) {
+            self.state.send_replace(Some(state));
+            self.uplink.recheck();
+        }
+        if let Err(LedgerError::Fork { seq, .. }) = &result {
+            tracing::error!(seq, "the coordinator's history is split: no further entries are taken");
+            self.forked.send_replace(true);
+        }
+        result.map(|_| ())
+    }
+
+    /// Whether everything that any coordinator spoke of is here.
+    pub(crate) fn caught_up(&self) -> bool {
+        self.head().is_some_and(|h| h.seq >= *self.newest.borrow())
+    }
+
+    /// Whether this node is a member, as far as it knows.
+    pub fn is_member(&self) -> bool {
+        self.state().is_some_and(|s| s.is_agent(self.id()))
+    }
+
+    /// The coordinators to try, those of the ledger first.
+    pub(crate) fn coordinators(&self) -> Vec<NodeId> {
+        let mut ids: Vec<NodeId> =
+            self.state().map(|s| s.with_role(Role::Coordinator).map(|(id, _)| id).collect()).unwrap_or_default();
+        let revoked = |id: &NodeId| self.state().is_some_and(|s| s.revoked().contains_key(id));
+        for c in &self.options.ticket.coordinators {
+            if !ids.contains(&c.id) && !revoked(&c.id) {
+                ids.push(c.id);
+            }
+        }
+        // Those with an address in the ticket first: of the others only a lookup could tell where they are.
+        ids.sort_by_key(|id| !self.options.ticket.coordinators.iter().any(|c| c.id == *id));
+        ids
+    }
+
+    pub(crate) fn invite(&self) -> Option<&InviteSecret> {
+        self.options.ticket.invite.as_ref()
+    }
+
+    /// This node's records, for its own document and for tests.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn records(&self) -> Result<Vec<VerifiedRecord>, StoreError> {
+        Ok(self.book.all()?.into_iter().filter_map(|r| r.verify().ok()).collect())
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

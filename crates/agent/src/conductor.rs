@@ -1,0 +1,173 @@
+//! Playing what is declared: woken by a change or a timer, it looks at everything and takes no hint of what changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocols::state::Declaration;
+use protocols::{Outcome, Subject, Verdict};
+use scores::Assignment;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Agent;
+use crate::decide::{Played, decide};
+use crate::stage::PlayStage;
+
+impl Agent {
+    pub(crate) async fn conductor_loop(self: &Arc<Self>, stop: CancellationToken) {
+        let mut played: BTreeMap<Subject, Played> = BTreeMap::new();
+        for outcome in self.outcomes() {
+            let left = Played { generation: outcome.generation, verdict: outcome.verdict, at: None, failures: 0 };
+            played.insert(outcome.subject, left);
+        }
+        self.recover(&mut played, &stop).await;
+        let mut states = self.state.subscribe();
+        let mut newest = self.newest.subscribe();
+        self.wait_for_news(&stop).await;
+        while !stop.is_cancelled() {
+            let mut again = None;
+            states.mark_unchanged();
+            newest.mark_unchanged();
+            if self.may_act() {
+                again = self.play_due(&mut played, &stop).await;
+            }
+            let timer = async {
+                match again {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = states.changed() => if changed.is_err() { return },
+                changed = newest.changed() => if changed.is_err() { return },
+                () = timer => {}
+            }
+        }
+    }
+
+    /// After a start, waits for a first word from a coordinator: a node that was away must go straight to the newest
+    /// declaration. Nobody answering is no reason not to keep what is known.
+    async fn wait_for_news(&self, stop: &CancellationToken) {
+        let mut connected = self.coordinator.subscribe();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = connected.wait_for(Option::is_some) => {}
+            () = tokio::time::sleep(self.options.grace) => {
+                tracing::warn!("no coordinator answers: acting on what is known");
+            }
+        }
+    }
+
+    /// Nothing is done while a newer entry is known to exist: it may say otherwise.
+    fn may_act(&self) -> bool {
+        self.is_member() && self.caught_up()
+    }
+
+    /// Judges what an earlier process left open.
+    async fn recover(self: &Arc<Self>, played: &mut BTreeMap<Subject, Played>, stop: &CancellationToken) {
+        let stage = PlayStage { agent: Arc::clone(self), playing: None, stop: stop.clone() };
+        for recovered in self.ensemble.recover(&stage).await {
+            let report = recovered.report;
+            tracing::warn!(verdict = %report.verdict, message = report.message, "a play was cut short and is judged");
+            if let Some(assignment) = recovered.assignment {
+                let now = Played {
+                    generation: assignment.generation,
+                    verdict: report.verdict,
+                    at: Some(Instant::now()),
+                    failures: 1,
+                };
+                played.insert(assignment.subject.clone(), now);
+                self.report_play(&assignment, report.verdict, report.message, report.steps, report.attempts);
+            }
+        }
+    }
+
+    /// Plays what is due, one after the other, and says when to look again.
+    async fn play_due(
+        self: &Arc<Self>,
+        played: &mut BTreeMap<Subject, Played>,
+        stop: &CancellationToken,
+    ) -> Option<Instant> {
+        loop {
+            let state = self.state()?;
+            let decision = decide(&state.desired(self.id()), played, self.options.drift, Instant::now());
+            for subject in decision.forget {
+                played.remove(&subject);
+                self.take_back_outcome(&subject);
+            }
+            // After each play everything is looked at anew: meanwhile the ledger may have gone on.
+            let Some(declaration) = decision.play.first() else { return decision.again };
+            self.play(declaration, played, stop).await;
+            if stop.is_cancelled() || !self.may_act() {
+                return None;
+            }
+        }
+    }
+
+    async fn play(
+        self: &Arc<Self>,
+        declaration: &Declaration,
+        played: &mut BTreeMap<Subject, Played>,
+        stop: &CancellationToken,
+    ) {
+        let assignment = Assignment {
+            name: declaration.name.clone(),
+            generation: declaration.generation,
+            kind: declaration.kind.clone(),
+            subject: declaration.subject.clone(),
+            payload: declaration.payload.get().to_owned(),
+            policy: declaration.policy.clone(),
+        };
+        let before = played.get(&assignment.subject).copied().filter(|p| p.generation == assignment.generation);
+        // A look for drift says nothing unless it finds some.
+        if !before.is_some_and(|p| p.verdict.is_good()) {
+            self.report_play(&assignment, Verdict::Playing, String::new(), Vec::new(), 0);
+        }
+        let stage = PlayStage {
+            agent: Arc::clone(self),
+            playing: Some((assignment.subject.clone(), assignment.generation)),
+            stop: stop.clone(),
+        };
+        self.plays.fetch_add(1, Ordering::Relaxed);
+        let report = match self.check(&assignment) {
+            Ok(()) => self.ensemble.play(&assignment, &stage).await,
+            Err(why) => scores::PlayReport { verdict: Verdict::Refused, message: why, steps: Vec::new(), attempts: 0 },
+        };
+        self.uplink.play_ended().await;
+        let failed_before = before.map_or(0, |p| p.failures);
+        let failures = if report.verdict == Verdict::Failed { failed_before + 1 } else { 0 };
+        let now =
+            Played { generation: assignment.generation, verdict: report.verdict, at: Some(Instant::now()), failures };
+        played.insert(assignment.subject.clone(), now);
+        tracing::info!(
+            name = %assignment.name, generation = assignment.generation, verdict = %report.verdict,
+            message = report.message, "played"
+        );
+        self.report_play(&assignment, report.verdict, report.message, report.steps, report.attempts);
+    }
+
+    /// The subject was signed next to the score; it must be the one that the score itself names.
+    fn check(&self, assignment: &Assignment) -> Result<(), String> {
+        match self.ensemble.subject_of(&assignment.kind, &assignment.payload) {
+            Ok(subject) if subject == assignment.subject => Ok(()),
+            Ok(subject) => Err(format!("it was published for `{}` and governs `{subject}`", assignment.subject)),
+            Err(invalid) => Err(invalid.to_string()),
+        }
+    }
+
+    fn report_play(&self, a: &Assignment, verdict: Verdict, message: String, steps: Vec<String>, attempts: u32) {
+        self.write_outcome(Outcome {
+            name: a.name.clone(),
+            kind: a.kind.clone(),
+            subject: a.subject.clone(),
+            generation: a.generation,
+            verdict,
+            message,
+            steps,
+            attempts,
+            at: (self.options.clock)(),
+        });
+    }
+}

@@ -1,0 +1,175 @@
+//! Following the ledger: find a coordinator, join if need be, take its entries, and begin again when it goes.
+
+use std::time::Duration;
+
+use protocols::control::{Hello, Tail, TailBatch, Welcome};
+use protocols::enroll::RedeemInvite;
+use protocols::entry::Redeem;
+use protocols::store::LedgerError;
+use protocols::{Name, NodeId};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Agent;
+
+/// How long a coordinator may take to answer.
+pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+/// The pause before the first new try, and the longest one.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How many batches may wait to be verified.
+const BATCHES_QUEUED: usize = 4;
+
+#[derive(Debug, thiserror::Error)]
+enum SyncError {
+    #[error("no answer: {0}")]
+    Unreachable(String),
+    #[error("the coordinator serves fleet {0}, which is not ours")]
+    OtherFleet(protocols::FleetId),
+    #[error("not a member yet: {0}")]
+    NotEnrolled(String),
+    #[error("the coordinator sent what cannot be")]
+    Ledger(#[from] LedgerError),
+}
+
+impl Agent {
+    pub(crate) async fn sync_loop(&self, stop: CancellationToken) {
+        let mut pause = PAUSE.0;
+        let mut turn = 0;
+        while !*self.forked.borrow() {
+            let coordinators = self.coordinators();
+            let Some(coordinator) = coordinators.get(turn % coordinators.len().max(1)).copied() else { return };
+            let before = self.head();
+            let result = tokio::select! {
+                () = stop.cancelled() => return,
+                result = self.follow_coordinator(coordinator) => result,
+            };
+            self.coordinator.send_replace(None);
+            match result {
+                Ok(()) => tracing::info!(coordinator = %coordinator.short(), "the coordinator went away"),
+                Err(error) => {
+                    let error = scores::chain(&error);
+                    tracing::warn!(coordinator = %coordinator.short(), %error, "cannot follow the ledger");
+                    // A connection that answers nothing must not be asked again.
+                    self.uplink.reset(coordinator);
+                }
+            }
+            pause = if self.head() == before { (pause * 2).min(PAUSE.1) } else { PAUSE.0 };
+            turn += 1;
+            // Nodes that lost one coordinator must not all come back in one instant.
+            let spread = u32::from(self.id().as_bytes()[0]);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause + pause * spread / 512) => {}
+            }
+        }
+    }
+
+    /// Takes entries until the connection ends.
+    async fn follow_coordinator(&self, coordinator: NodeId) -> Result<(), SyncError> {
+        let welcome = self.greet(coordinator).await?;
+        if welcome.fleet != self.options.ticket.fleet {
+            return Err(SyncError::OtherFleet(welcome.fleet));
+        }
+        self.heard_of(welcome.head.seq);
+        if let Some(document) = welcome.document {
+            self.uplink.follow(document, coordinator);
+        }
+        let client = self.uplink.control(coordinator);
+        let request = Tail { after: self.head(), follow: true };
+        let mut batches = timeout(ANSWER_DEADLINE, client.server_streaming(request, BATCHES_QUEUED))
+            .await
+            .map_err(|_| SyncError::Unreachable("no answer in time".into()))?
+            .map_err(|e| SyncError::Unreachable(e.to_string()))?;
+        self.coordinator.send_replace(Some(coordinator));
+        tracing::info!(coordinator = %coordinator.short(), head = welcome.head.seq, "following the ledger");
+        loop {
+            tokio::select! {
+                batch = batches.recv() => match batch {
+                    Ok(Some(batch)) => self.take(batch)?,
+                    Ok(None) | Err(_) => return Ok(()),
+                },
+                // A stream that says nothing while others know more is asked again, over a call of its own.
+                () = self.behind.notified() => self.catch_up(coordinator).await?,
+            }
+        }
+    }
+
+    fn take(&self, batch: TailBatch) -> Result<(), SyncError> {
+        self.heard_of(batch.head.seq);
+        if !batch.entries.is_empty() {
+            self.append(batch.entries)?;
+        }
+        Ok(())
+    }
+
+    /// Asks once for what is missing. The stream may bring the same: what is here already is passed over.
+    async fn catch_up(&self, coordinator: NodeId) -> Result<(), SyncError> {
+        if self.caught_up() {
+            return Ok(());
+        }
+        let client = self.uplink.control(coordinator);
+        let ask = async {
+            let request = Tail { after: self.head(), follow: false };
+            let mut batches = client.server_streaming(request, BATCHES_QUEUED).await.ok()?;
+            let mut all = Vec::new();
+            while let Ok(Some(batch)) = batches.recv().await {
+                all.push(batch);
+                if all.len() == BATCHES_QUEUED {
+                    break;
+                }
+            }
+            Some(all)
+        };
+        let batches = timeout(ANSWER_DEADLINE, ask).await.ok().flatten();
+        let batches = batches.ok_or_else(|| SyncError::Unreachable("no entries in time".into()))?;
+        let before = self.head();
+        for batch in batches {
+            self.take(batch)?;
+        }
+        if self.head() != before && !self.caught_up() {
+            self.behind.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Says hello; joins first if this node is not known there.
+    async fn greet(&self, coordinator: NodeId) -> Result<Welcome, SyncError> {
+        let first = self.hello(coordinator).await;
+        match (first, self.is_member()) {
+            (Ok(welcome), _) => Ok(welcome),
+            (Err(error), true) => Err(error),
+            (Err(error), false) => {
+                if self.invite().is_none() {
+                    return Err(error);
+                }
+                self.redeem(coordinator).await?;
+                // The connection that was refused stays so; a new one is let in.
+                self.uplink.reset(coordinator);
+                self.hello(coordinator).await
+            }
+        }
+    }
+
+    async fn hello(&self, coordinator: NodeId) -> Result<Welcome, SyncError> {
+        let answer = timeout(ANSWER_DEADLINE, self.uplink.control(coordinator).rpc(Hello)).await;
+        let answer = answer.map_err(|_| SyncError::Unreachable("no answer in time".into()))?;
+        let answer = answer.map_err(|e| SyncError::Unreachable(scores::chain(&e)))?;
+        answer.map_err(|denied| SyncError::NotEnrolled(denied.to_string()))
+    }
+
+    async fn redeem(&self, coordinator: NodeId) -> Result<(), SyncError> {
+        let Some(invite) = self.invite() else { return Ok(()) };
+        let name: Name = invite.name.clone().unwrap_or_else(|| self.options.name.clone());
+        let request = Redeem::new(self.options.ticket.fleet, &invite.key(), &self.options.key, name.clone());
+        let answer = timeout(ANSWER_DEADLINE, self.uplink.enrollment(coordinator).rpc(RedeemInvite(request))).await;
+        let answer = answer.map_err(|_| SyncError::Unreachable("no answer in time".into()))?;
+        let answer = answer.map_err(|e| SyncError::Unreachable(scores::chain(&e)))?;
+        match answer {
+            Ok(_) => {
+                tracing::info!(%name, "joined the fleet");
+                Ok(())
+            }
+            Err(refused) => Err(SyncError::NotEnrolled(refused.to_string())),
+        }
+    }
+}
