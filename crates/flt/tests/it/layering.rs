@@ -54,7 +54,10 @@ fn the_table_names_no_crate_that_is_gone() {
         // `failover` is planned, and held to its layer from the first day.
         assert!(names.contains(*name) || *name == "failover", "the table names {name}, which does not exist");
         for used in *allowed {
-            assert!(TABLE.iter().any(|(known, _)| known == used), "{name} may use {used}, which the table does not name");
+            assert!(
+                TABLE.iter().any(|(known, _)| known == used),
+                "{name} may use {used}, which the table does not name"
+            );
         }
     }
 }

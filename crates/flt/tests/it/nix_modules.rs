@@ -31,7 +31,8 @@ fn test_scripts_keep_to_what_a_container_driver_can_do() {
     let name = "test_scripts_keep_to_what_a_container_driver_can_do";
     let Some(tests) = evaluate(name, "nixos-tests.nix") else { return };
     for (file, test) in &tests {
-        let mut machines: Vec<&str> = test["nodes"].as_object().expect("nodes is a set").keys().map(String::as_str).collect();
+        let mut machines: Vec<&str> =
+            test["nodes"].as_object().expect("nodes is a set").keys().map(String::as_str).collect();
         machines.push("machine");
         let script = test["testScript"].as_str().expect("testScript is a string");
         let called = methods_called(script, &machines);
@@ -75,7 +76,8 @@ fn flake_lock_fits_the_flake() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     for file in ["flake.nix", "flake.lock"] {
-        std::fs::copy(root().join(file), folder.path().join(file)).unwrap_or_else(|error| panic!("copying {file}: {error}"));
+        std::fs::copy(root().join(file), folder.path().join(file))
+            .unwrap_or_else(|error| panic!("copying {file}: {error}"));
     }
     let output = Command::new("nix")
         .args(["--extra-experimental-features", "nix-command flakes", "flake", "metadata", "--offline"])
