@@ -1,0 +1,6 @@
+//! Scores played on fakes: the law of plans, and the driver through every turn and every crash.
+
+mod driver;
+mod fake;
+mod law;
+mod settle;
