@@ -1,1 +1,9 @@
-//! Placeholder.
+//! The hands: topologies with the capabilities that scores ask for, the checks of a policy, and the facts of a host.
+
+pub mod checks;
+pub mod facts;
+pub mod linux;
+pub mod nixos;
+
+pub use checks::HostChecks;
+pub use linux::LinuxHost;
