@@ -88,12 +88,17 @@ impl Entry {
     /// Writes and signs the entry.
     ///
     /// # Errors
-    /// [`VerifyError::TooLarge`] or [`VerifyError::Malformed`] if nobody would accept the result.
+    /// If nobody would accept the result: it is too large or malformed, or the key is not its author's.
     pub fn sign(&self, key: &SecretKey) -> Result<SignedEntry, VerifyError> {
+        if key.id() != self.author {
+            return Err(VerifyError::BadSignature { seq: self.seq, author: self.author });
+        }
         let bytes = serde_json::to_vec(self).map_err(VerifyError::Malformed)?;
         if bytes.len() > ENTRY_BYTES_MAX {
             return Err(VerifyError::TooLarge(bytes.len()));
         }
+        // A kind known at compile time may be malformed; nobody could read it back.
+        serde_json::from_slice::<Self>(&bytes).map_err(VerifyError::Malformed)?;
         let signature = key.sign(ENTRY_DOMAIN, &bytes);
         Ok(SignedEntry { bytes: bytes.into(), signature })
     }

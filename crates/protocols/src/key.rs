@@ -164,6 +164,7 @@ impl SecretKey {
     /// # Errors
     /// As [`parse`](Self::parse); [`KeyError::Exposed`] if group or others may read the file, as OpenSSH refuses it.
     pub fn read(path: &Path, passphrase: impl FnOnce() -> Option<String>) -> Result<Self, KeyError> {
+        use std::io::Read as _;
         use std::os::unix::fs::PermissionsExt as _;
         let file = |source| KeyError::File { path: path.to_owned(), source };
         let meta = std::fs::metadata(path).map_err(file)?;
@@ -174,7 +175,13 @@ impl SecretKey {
         if meta.is_file() && mode & 0o077 != 0 {
             return Err(KeyError::Exposed { path: path.to_owned(), mode });
         }
-        let contents = Zeroizing::new(std::fs::read(path).map_err(file)?);
+        let mut contents = Zeroizing::new(Vec::new());
+        // A pipe or device has no size to go by.
+        let opened = std::fs::File::open(path).map_err(file)?;
+        opened.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut contents).map_err(file)?;
+        if contents.len() as u64 > KEY_FILE_BYTES_MAX {
+            return Err(KeyError::TooLarge(path.to_owned()));
+        }
         match Self::parse(&contents, None) {
             Err(KeyError::NeedsPassphrase) => {
                 let passphrase = passphrase().map(Zeroizing::new);
@@ -217,7 +224,14 @@ impl SecretKey {
         let text = self.to_text(format, comment)?;
         let mut file =
             std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file_error)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(file_error)
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let sync_name = || std::fs::File::open(parent).and_then(|dir| dir.sync_all());
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_name());
+        written.map_err(|error| {
+            // Half a key is none, and would stand in the way of trying again.
+            drop(std::fs::remove_file(path));
+            file_error(error)
+        })
     }
 }
 

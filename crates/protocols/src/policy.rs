@@ -121,6 +121,9 @@ impl Check {
                 if command.first().is_none_or(String::is_empty) {
                     return Err("names no program".into());
                 }
+                if command.iter().any(|word| word.contains('\0')) {
+                    return Err("holds a NUL byte".into());
+                }
                 if command.len() > 64 || command.iter().map(String::len).sum::<usize>() > 4096 {
                     return Err("is longer than 64 words or 4096 bytes".into());
                 }
@@ -130,11 +133,20 @@ impl Check {
             }
             Self::Tcp { address } => {
                 let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+                if address.len() > 300 || address.contains(|c: char| c.is_control() || c.is_whitespace()) {
+                    return Err("should be `host:port` without spaces, at most 300 bytes".into());
+                }
                 if !port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0)) {
                     return Err("should be `host:port`".into());
                 }
             }
-            Self::Http { url, status, .. } => {
+            Self::Http { url, status, contains } => {
+                if contains.as_ref().is_some_and(|text| text.len() > 4096) {
+                    return Err("looks for more than 4096 bytes".into());
+                }
+                if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
+                    return Err("should be a URL without spaces".into());
+                }
                 if !url.starts_with("http://") || url.len() > 2048 {
                     return Err("should be an http:// URL of at most 2048 bytes".into());
                 }

@@ -18,6 +18,11 @@ pub const RECORD_KEY_BYTES_MAX: usize = 256;
 pub const RECORD_BYTES_MAX: usize = 12 * 1024;
 /// The most records that one writer may have.
 pub const RECORDS_PER_WRITER_MAX: usize = 128;
+/// The most records of one writer together with those it took back, which are empty.
+pub const RECORDS_WITH_EMPTY_MAX: usize = 1024;
+/// The highest version that a reader's word is believed for. No writer gets there by itself, and one that was led up to
+/// it still has as many versions left as it can ever need.
+pub const CLAIMED_VERSION_MAX: u64 = 1 << 48;
 
 /// Key of a node's slowly changing facts.
 pub const FACTS_STABLE: &str = "facts/stable";

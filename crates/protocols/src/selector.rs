@@ -67,6 +67,25 @@ impl Selector {
         wanted && !self.terms.iter().filter(|t| t.negated).any(hit)
     }
 
+    /// Whether every node that this means is one that `other` means, whatever its name and labels.
+    ///
+    /// It may say no where a cleverer look would say yes, never the other way round.
+    pub fn is_within(&self, other: &Self) -> bool {
+        if self.text == other.text || other.is_everything() {
+            return true;
+        }
+        let mut mine = self.terms.iter().filter(|t| !t.negated).peekable();
+        let theirs = |a: &Atom| other.terms.iter().any(|t| !t.negated && a.is_within(&t.atom));
+        let wanted = if other.terms.iter().all(|t| t.negated) {
+            true
+        } else {
+            mine.peek().is_some() && mine.all(|t| theirs(&t.atom))
+        };
+        // What the other takes away, this must take away too.
+        let taken = |a: &Atom| self.terms.iter().any(|t| t.negated && a.is_within(&t.atom));
+        wanted && other.terms.iter().filter(|t| t.negated).all(|t| taken(&t.atom))
+    }
+
     /// The text it was parsed from.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -76,6 +95,23 @@ impl Selector {
     pub fn is_everything(&self) -> bool {
         self.text == "*"
     }
+}
+
+impl Atom {
+    fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name(a), Self::Name(b)) | (Self::Tag(a), Self::Tag(b)) => pattern_within(a, b),
+            (Self::Label(k, a), Self::Label(l, b)) => k == l && pattern_within(a, b),
+            _ => false,
+        }
+    }
+}
+
+/// Whether every text that `inner` matches is one that `outer` matches. May say no where it is yes.
+fn pattern_within(inner: &str, outer: &str) -> bool {
+    // Read as a text, a wildcard of `inner` is only matched by a `*` of `outer`, unless `outer` has a `?`: that would
+    // take one `*` for one character.
+    inner == outer || (!(outer.contains('?') && inner.contains('*')) && glob(outer, inner))
 }
 
 impl fmt::Display for Selector {
@@ -91,6 +127,9 @@ impl FromStr for Selector {
         let bad = |why: String| BadSelector { text: text.chars().take(120).collect(), why };
         if text.len() > SELECTOR_BYTES_MAX {
             return Err(bad(format!("it is longer than {SELECTOR_BYTES_MAX} bytes")));
+        }
+        if text.contains(char::is_control) {
+            return Err(bad("it holds control characters".into()));
         }
         let mut terms = Vec::new();
         for part in text.split(',') {
@@ -197,7 +236,48 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_selector_lies_within_another() {
+        let within = |a: &str, b: &str| a.parse::<Selector>().unwrap().is_within(&b.parse().unwrap());
+        for (a, b) in [
+            ("edge-1", "*"),
+            ("edge-1", "edge-*"),
+            ("edge-1,edge-2", "edge-*,core-*"),
+            ("edge-1*", "edge-*"),
+            ("edge-?", "edge-*"),
+            ("role=web", "role=w*"),
+            ("edge-*,!edge-7", "edge-*"),
+            ("edge-*,!edge-7*", "edge-*,!edge-7"),
+            ("edge-1,!edge-7", "!edge-7"),
+        ] {
+            assert!(within(a, b), "{a} within {b}");
+        }
+        for (a, b) in [
+            ("*", "edge-*"),
+            ("edge-*", "edge-?"),
+            ("edge-1,core-1", "edge-*"),
+            ("!edge-1", "edge-*"),
+            ("edge-*", "edge-*,!edge-7"),
+            ("role=web", "edge-*"),
+            ("role=web", "site=web"),
+        ] {
+            assert!(!within(a, b), "{a} not within {b}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn within_is_never_wrong(a in "(!?[ab*?]{1,3},){0,2}!?[ab*?]{1,3}", b in "(!?[ab*?]{1,3},){0,2}!?[ab*?]{1,3}") {
+            let (a, b): (Selector, Selector) = (a.parse().unwrap(), b.parse().unwrap());
+            if a.is_within(&b) {
+                for n in 0..3usize.pow(4) {
+                    let digit = |at: u32| n / 3usize.pow(at) % 3;
+                    let name: String = (0..4).filter_map(|at| ["", "a", "b"].get(digit(at)).copied()).collect();
+                    assert!(!a.matches(&name, &Labels::new()) || b.matches(&name, &Labels::new()), "{a} {b} {name}");
+                }
+            }
+        }
+
         #[test]
         fn glob_agrees_with_a_plain_recursion(p in "[ab*?]{0,8}", t in "[ab]{0,8}") {
             fn slow(p: &[u8], t: &[u8]) -> bool {

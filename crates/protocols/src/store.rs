@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase as _, StorageError, WriteTransaction};
@@ -25,6 +27,8 @@ const DATABASE_FILE: &str = "state.redb";
 pub struct Store {
     dir: PathBuf,
     database: Mutex<Option<Database>>,
+    /// How often the database was opened: what was not durable is gone each time.
+    opened: AtomicU64,
     _lock: File,
 }
 
@@ -54,7 +58,7 @@ pub enum StoreError {
         dir: PathBuf,
     },
     /// The database cannot be read.
-    #[error("the database in {dir} is damaged: {why}")]
+    #[error("the database in {dir} is damaged: {why}. Move the folder away and join again, or restore a copy of it")]
     Damaged {
         /// The folder.
         dir: PathBuf,
@@ -81,7 +85,7 @@ impl Store {
         let folder = |source| StoreError::Folder { dir: dir.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(folder)?;
         let lock = lock(dir)?;
-        let store = Self { dir: dir.to_owned(), database: Mutex::new(None), _lock: lock };
+        let store = Self { dir: dir.to_owned(), database: Mutex::new(None), opened: AtomicU64::new(0), _lock: lock };
         store.read(|_| Ok(()))?;
         Ok(store)
     }
@@ -95,7 +99,7 @@ impl Store {
     fn read<T>(&self, f: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
         let mut slot = self.database()?;
         let Some(database) = slot.as_ref() else { return Err(self.damaged("it is closed")) };
-        let result = database.begin_read().map_err(redb::Error::from).and_then(|t| f(&t));
+        let result = guarded(|| database.begin_read().map_err(redb::Error::from).and_then(|t| f(&t)));
         result.map_err(|error| self.failed(&mut slot, error))
     }
 
@@ -108,7 +112,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let mut slot = self.database()?;
         let Some(database) = slot.as_ref() else { return Err(self.damaged("it is closed")) };
-        let result = transact(database, durable, f);
+        let result = guarded(|| transact(database, durable, f));
         result.map_err(|error| self.failed(&mut slot, error))
     }
 
@@ -118,15 +122,27 @@ impl Store {
         let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
             let path = self.dir.join(DATABASE_FILE);
-            let database = Database::create(&path).map_err(|e| self.describe(e.into()))?;
-            *slot = Some(database);
+            let database = guarded(|| {
+                let new = !path.exists();
+                let database = Database::create(&path)?;
+                if new {
+                    // The file's name must last as its contents do.
+                    File::open(&self.dir)?.sync_all()?;
+                }
+                Ok(database)
+            });
+            *slot = Some(database.map_err(|e| self.describe(e))?);
+            self.opened.fetch_add(1, Ordering::Relaxed);
         }
         Ok(slot)
     }
 
     fn failed(&self, slot: &mut Option<Database>, error: redb::Error) -> StoreError {
-        if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::LockPoisoned(_)) {
-            *slot = None;
+        use redb::Error as E;
+        if matches!(error, E::Io(_) | E::PreviousIo | E::LockPoisoned(_) | E::Corrupted(_) | E::DatabaseClosed) {
+            let database = slot.take();
+            // Closing writes, and so may fail or panic as anything else; the file is repaired when it is opened again.
+            drop(catch_unwind(AssertUnwindSafe(|| drop(database))));
         }
         self.describe(error)
     }
@@ -143,9 +159,23 @@ impl Store {
         }
     }
 
+    /// A number that changes whenever writes that were not durable may have been lost.
+    fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
     fn damaged(&self, why: &str) -> StoreError {
         StoreError::Damaged { dir: self.dir.clone(), why: why.into() }
     }
+}
+
+/// Runs what reads the database's pages. Some of its checks of them are assertions: on a damaged file they panic.
+fn guarded<T>(f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(corrupted(format!("reading it broke off ({})", crate::outcome::shorten(text, 200))))
+    })
 }
 
 fn transact<T>(

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::addr::PeerAddr;
+use crate::addr::{ADDRS_MAX, PeerAddr};
 use crate::ids::{FleetId, Millis, Name};
 use crate::key::SecretKey;
 
@@ -43,6 +43,8 @@ pub struct RelayPin {
     /// The DER of the only certificate authority accepted for it. Absent: the relay is plain HTTP on loopback, or its
     /// certificate is signed by a public authority.
     pub ca: Option<Vec<u8>>,
+    /// The UDP port on which it tells nodes their public address, if it does.
+    pub quic_port: Option<u16>,
 }
 
 /// The secret half of an invite.
@@ -59,10 +61,10 @@ pub struct InviteSecret {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTicket {
     /// It does not begin as one.
-    #[error("this is no ticket: tickets begin with `{PREFIX}`")]
+    #[error("this is no ticket: tickets begin with `{PREFIX}`; see flt admin invite")]
     NotATicket,
     /// Letters that no ticket has.
-    #[error("the ticket has a character at {0} that no ticket has: it was mistyped or cut")]
+    #[error("the ticket's character {0} is one that no ticket has: it was mistyped; copy it again, whole")]
     Character(usize),
     /// The checksum does not fit.
     #[error("the ticket is damaged or incomplete: copy it again, whole")]
@@ -71,7 +73,7 @@ pub enum BadTicket {
     #[error("the ticket is longer than {TICKET_CHARS_MAX} characters")]
     TooLong,
     /// It was made by a version of `flt` that this one does not know.
-    #[error("the ticket was made by another version of flt")]
+    #[error("the ticket was made by another version of flt: ask for one that fits this version, or update flt")]
     OtherVersion,
 }
 
@@ -107,11 +109,22 @@ impl FromStr for Ticket {
     type Err = BadTicket;
 
     fn from_str(text: &str) -> Result<Self, BadTicket> {
-        let text = text.trim();
+        // Terminals and mail break long lines, and codes for cameras prefer capitals.
+        let text: Zeroizing<String> =
+            Zeroizing::new(text.chars().filter(|c| !c.is_whitespace()).take(TICKET_CHARS_MAX + 1).collect());
         if text.len() > TICKET_CHARS_MAX {
             return Err(BadTicket::TooLong);
         }
-        let body = text.strip_prefix(PREFIX).ok_or(BadTicket::NotATicket)?;
+        let body = match text.split_at_checked(PREFIX.len()) {
+            Some((prefix, body)) if prefix.eq_ignore_ascii_case(PREFIX) => body,
+            Some((other, _))
+                if other.as_bytes()[..3].eq_ignore_ascii_case(b"flt")
+                    && other.ends_with(|c: char| c.is_ascii_digit()) =>
+            {
+                return Err(BadTicket::OtherVersion);
+            }
+            _ => return Err(BadTicket::NotATicket),
+        };
         let known = |c: char| matches!(c, 'a'..='z' | 'A'..='Z' | '2'..='7');
         if let Some(at) = body.chars().position(|c| !known(c)) {
             return Err(BadTicket::Character(PREFIX.len() + at + 1));
@@ -123,10 +136,15 @@ impl FromStr for Ticket {
         if blake3::hash(payload).as_bytes()[..4] != *sum {
             return Err(BadTicket::Damaged);
         }
-        let ticket: Self = postcard::from_bytes(payload).map_err(|_| BadTicket::OtherVersion)?;
-        if ticket.coordinators.is_empty() || ticket.coordinators.len() > COORDINATORS_MAX {
-            return Err(BadTicket::Damaged);
+        let (mut ticket, rest): (Self, _) = postcard::take_from_bytes(payload).map_err(|_| BadTicket::OtherVersion)?;
+        if !rest.is_empty()
+            || ticket.coordinators.is_empty()
+            || ticket.coordinators.len() > COORDINATORS_MAX
+            || ticket.relays.len() > COORDINATORS_MAX
+        {
+            return Err(BadTicket::OtherVersion);
         }
+        ticket.coordinators.iter_mut().for_each(|c| c.addrs.truncate(ADDRS_MAX));
         Ok(ticket)
     }
 }
@@ -145,7 +163,11 @@ mod tests {
                 addrs: vec!["192.0.2.1:4433".parse().unwrap()],
                 relay: Some("https://relay.example:4443/".into()),
             }],
-            relays: vec![RelayPin { url: "https://relay.example:4443/".into(), ca: Some(vec![1, 2, 3]) }],
+            relays: vec![RelayPin {
+                url: "https://relay.example:4443/".into(),
+                ca: Some(vec![1, 2, 3]),
+                quic_port: Some(7842),
+            }],
             invite: Some(InviteSecret::new(&key, Millis(5), None)),
         }
     }
@@ -170,6 +192,32 @@ mod tests {
             assert!(String::from_utf8(typo).unwrap().parse::<Ticket>().is_err(), "typo at {at}");
         }
         assert_eq!("hello".parse::<Ticket>(), Err(BadTicket::NotATicket));
+        assert_eq!("flt2abcd".parse::<Ticket>(), Err(BadTicket::OtherVersion));
         assert_eq!("flt1a!".parse::<Ticket>(), Err(BadTicket::Character(6)));
+    }
+
+    #[test]
+    fn wrapped_lines_and_capitals_are_read() {
+        let text = ticket().to_string();
+        let wrapped: String =
+            text.as_bytes().chunks(40).map(|l| format!("{}\n  ", String::from_utf8_lossy(l))).collect();
+        assert_eq!(wrapped.parse::<Ticket>().unwrap(), ticket());
+        assert_eq!(text.to_ascii_uppercase().parse::<Ticket>().unwrap(), ticket());
+        assert_eq!("a".repeat(TICKET_CHARS_MAX + 1).parse::<Ticket>(), Err(BadTicket::TooLong));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_ticket_or_refused(text in "(flt1|FLT|fl)?\\PC{0,80}", bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120)) {
+            drop(text.parse::<Ticket>());
+            // Also where the checksum fits.
+            let mut bytes = bytes;
+            let sum = blake3::hash(&bytes);
+            bytes.extend_from_slice(&sum.as_bytes()[..4]);
+            let text = format!("{PREFIX}{}", data_encoding::BASE32_NOPAD.encode(&bytes));
+            if let Ok(ticket) = text.parse::<Ticket>() {
+                assert_eq!(ticket.to_string().parse::<Ticket>(), Ok(ticket));
+            }
+        }
     }
 }

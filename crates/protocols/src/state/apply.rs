@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::authority::CAPABILITIES_PER_GIVER_MAX;
 use super::{Admin, Capability, Declaration, FleetState, Member, OpenInvite, Refusal};
 use crate::entry::body::{ARTIFACTS_MAX, FOUNDERS_MAX, LABEL_BYTES_MAX, LABELS_MAX, NOTE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::entry::{
@@ -13,6 +15,14 @@ use crate::selector::Labels;
 
 /// How many nodes one invite may let in.
 const INVITE_USES_MAX: u32 = 10_000;
+/// The most declarations in force at once.
+const DECLARATIONS_MAX: usize = 10_000;
+/// The latest moment an entry may state: the end of the year 9999.
+const AT_MAX: Millis = Millis(253_402_300_799_999);
+/// How far one entry of an admin with limited rights may move the ledger's time.
+const STEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How far ahead of a coordinator's clock an entry may be signed.
+const AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
 
 pub(super) fn found(verified: &VerifiedEntry) -> Result<FleetState, Refusal> {
     let entry = verified.entry();
@@ -22,6 +32,7 @@ pub(super) fn found(verified: &VerifiedEntry) -> Result<FleetState, Refusal> {
     if entry.seq != 0 || entry.prev.is_some() || entry.fleet.is_some() {
         return Err(Refusal::Genesis("a genesis entry stands at place 0 and follows nothing".into()));
     }
+    check_at(entry.at)?;
     check_genesis(genesis, entry.author)?;
     let admin = |f: &Founder| {
         let admin =
@@ -70,6 +81,11 @@ fn check_genesis(genesis: &Genesis, author: NodeId) -> Result<(), Refusal> {
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return bad("names two coordinators alike");
     }
+    let mut names: Vec<&Name> = genesis.admins.iter().map(|f| &f.name).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return bad("names two admins alike");
+    }
     Ok(())
 }
 
@@ -85,6 +101,8 @@ pub(super) fn apply(state: &mut FleetState, verified: &VerifiedEntry) -> Result<
     if let Some(by) = state.revoked.get(&entry.author) {
         return Err(Refusal::Revoked { key: entry.author, by: *by });
     }
+    check_at(entry.at)?;
+    let time = state.time_after(entry);
     match &entry.body {
         Body::Genesis(_) => return Err(Refusal::Genesis("a ledger has only one genesis entry".into())),
         Body::Grant(grant) => state.grant(entry, grant)?,
@@ -97,8 +115,9 @@ pub(super) fn apply(state: &mut FleetState, verified: &VerifiedEntry) -> Result<
             let Some(old) = state.declarations.get(&withdraw.name) else {
                 return Err(Refusal::NoSuchDeclaration(withdraw.name.clone()));
             };
-            let allowed = state.may_publish(entry.author, &old.kind, &old.on, entry.at);
-            allowed.map_err(|_| state.not_allowed(entry.author, format!("withdraw `{}`", withdraw.name)))?;
+            if !state.may_replace(entry.author, old, entry.at) {
+                return Err(state.not_allowed(entry.author, format!("withdraw `{}`", withdraw.name)));
+            }
             state.declarations.remove(&withdraw.name);
         }
         Body::Checkpoint(checkpoint) => {
@@ -111,11 +130,37 @@ pub(super) fn apply(state: &mut FleetState, verified: &VerifiedEntry) -> Result<
         }
     }
     state.head = Head { seq: entry.seq, hash: verified.hash() };
-    state.time = state.time.max(entry.at);
+    state.time = time;
     Ok(())
 }
 
 impl FleetState {
+    /// Whether an entry signed at `at` may be taken by a coordinator whose clock says `now`.
+    ///
+    /// The state cannot know what time it is. A coordinator asks this before it appends what an admin sent, so that
+    /// no wrong clock and no malice ends every right and every invite that expires.
+    ///
+    /// # Errors
+    /// If the entry is signed in the future.
+    pub fn check_clock(&self, at: Millis, now: Millis) -> Result<(), Refusal> {
+        if at > now.plus(AHEAD_MAX) && at > self.time {
+            let ahead = at.since(now).as_secs();
+            return Err(Refusal::invalid("the entry", format!("is signed {ahead} s in the future: check the clocks")));
+        }
+        Ok(())
+    }
+
+    /// The ledger's time after an entry. Whoever may do everything sets it; others move it by a day at most, and
+    /// coordinators not at all: by moving it, one could end rights that one may not take.
+    fn time_after(&self, entry: &Entry) -> Millis {
+        let reach = match self.admins.get(&entry.author) {
+            Some(_) if self.is_root(entry.author) => entry.at,
+            Some(_) => entry.at.min(self.time.plus(STEP_MAX)),
+            None => self.time,
+        };
+        self.time.max(reach)
+    }
+
     fn not_allowed(&self, who: NodeId, what: String) -> Refusal {
         let name = self.admins.get(&who).map(|a| &a.name).or_else(|| self.members.get(&who).map(|m| &m.name));
         match name {
@@ -135,16 +180,25 @@ impl FleetState {
         if self.admins.iter().any(|(key, a)| a.name == grant.name && *key != grant.to) {
             return Err(Refusal::NameTaken(grant.name.clone()));
         }
-        let Some(capability) = self.delegate(entry.author, grant, entry.at) else {
+        let Some(capability) = self.delegate(entry.author, grant, entry.at)? else {
             let verbs = grant.verbs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             return Err(self.not_allowed(entry.author, format!("grant {verbs}")));
         };
+        let ended = |c: &Capability| c.expires().is_some_and(|end| end <= self.time);
+        let old: Vec<Capability> = self.admins.get(&grant.to).map_or_else(Vec::new, |a| a.capabilities.clone());
+        let old: Vec<Capability> = old.into_iter().filter(|c| !ended(c)).collect();
+        let of_giver = old.iter().filter(|c| c.through.last() == Some(&entry.author)).count();
+        if !old.contains(&capability) && of_giver >= CAPABILITIES_PER_GIVER_MAX {
+            let why = format!("gives `{}` more than {CAPABILITIES_PER_GIVER_MAX} rights of one giver", grant.name);
+            return Err(Refusal::invalid("grant", why));
+        }
         let admin = self.admins.entry(grant.to).or_insert_with(|| Admin {
             name: grant.name.clone(),
             capabilities: Vec::new(),
             given_by: Some(entry.author),
             since: entry.seq,
         });
+        admin.capabilities = old;
         if !admin.capabilities.contains(&capability) {
             admin.capabilities.push(capability);
         }
@@ -154,10 +208,11 @@ impl FleetState {
     fn revoke(&mut self, entry: &Entry, revoke: &Revoke) -> Result<(), Refusal> {
         check_note("reason", Some(&revoke.reason))?;
         if let Some(invite) = self.invites.get(&revoke.key) {
-            if self.may_enroll(entry.author, None, &invite.labels, entry.at).is_none() {
-                return Err(self.not_allowed(entry.author, "withdraw invites".into()));
+            if !self.may_uninvite(entry.author, invite, entry.at) {
+                return Err(self.not_allowed(entry.author, "withdraw this invite".into()));
             }
             self.invites.remove(&revoke.key);
+            self.revoked.insert(revoke.key, entry.seq);
             return Ok(());
         }
         if let Some(member) = self.members.get(&revoke.key) {
@@ -178,13 +233,17 @@ impl FleetState {
             if !self.may_revoke_admin(entry.author, revoke.key, entry.at) {
                 return Err(self.not_allowed(entry.author, format!("revoke `{}`", admin.name)));
             }
-            // An expiring right does not count: it would leave nobody once it ends.
-            let keeps =
-                |a: &Admin| a.capabilities.iter().any(|c| c.verbs.contains(&Verb::Grant) && c.scopes.is_empty());
-            if !self.admins.iter().any(|(key, a)| *key != revoke.key && keeps(a)) {
+            if !self.admins.iter().any(|(key, a)| *key != revoke.key && a.is_root()) {
                 return Err(Refusal::LastAdmin);
             }
             self.admins.remove(&revoke.key);
+            // An invite is its maker's standing word: whoever holds the secret would join in their name.
+            let theirs: Vec<NodeId> =
+                self.invites.iter().filter(|(_, i)| i.by == revoke.key).map(|(key, _)| *key).collect();
+            for invite in theirs {
+                self.invites.remove(&invite);
+                self.revoked.insert(invite, entry.seq);
+            }
         } else {
             return Err(Refusal::NoSuchKey(revoke.key));
         }
@@ -238,16 +297,16 @@ impl FleetState {
             return Err(Refusal::Revoked { key: invite.invite, by: *by });
         }
         let name = invite.name.as_ref().map(Name::as_str);
-        let Some(within) = self.may_enroll(entry.author, name, &invite.labels, entry.at) else {
+        let Some(capability) = self.may_enroll(entry.author, name, &invite.labels, entry.at) else {
             return Err(self.not_allowed(entry.author, "invite nodes with these labels".into()));
         };
         let open = OpenInvite {
             name: invite.name.clone(),
             labels: invite.labels.clone(),
-            expires: invite.expires,
+            expires: capability.expires().map_or(invite.expires, |end| end.min(invite.expires)),
             uses_left: invite.uses,
             by: entry.author,
-            within,
+            within: capability.within(),
         };
         self.invites.insert(invite.invite, open);
         Ok(())
@@ -266,7 +325,7 @@ impl FleetState {
             invite: Some(redeem.invite),
         };
         if let Some(open) = self.invites.get_mut(&redeem.invite) {
-            open.uses_left -= 1;
+            open.uses_left = open.uses_left.saturating_sub(1);
         }
         self.members.insert(redeem.key, member);
         Ok(())
@@ -315,8 +374,19 @@ impl FleetState {
             .may_publish(entry.author, &publish.kind, &publish.on, entry.at)
             .map_err(|what| self.not_allowed(entry.author, what))?;
         if let Some(old) = self.declarations.get(&publish.name) {
-            let also_old = self.may_publish(entry.author, &old.kind, &old.on, entry.at);
-            also_old.map_err(|_| self.not_allowed(entry.author, format!("replace `{}`", publish.name)))?;
+            if !self.may_replace(entry.author, old, entry.at) {
+                return Err(self.not_allowed(entry.author, format!("replace `{}`", publish.name)));
+            }
+        } else if self.declarations.len() >= DECLARATIONS_MAX {
+            return Err(Refusal::invalid("publish", format!("exceeds {DECLARATIONS_MAX} declarations in force")));
+        }
+        // The newest of one subject stands before the others, also before those of kinds its author has no right to.
+        let others = self.declarations.values().filter(|d| d.subject == publish.subject && d.kind != publish.kind);
+        for other in others.filter(|d| d.name != publish.name) {
+            if !self.may_publish_kind(entry.author, &other.kind, entry.at) {
+                let what = format!("take the subject `{}` from `{}`", other.subject, other.name);
+                return Err(self.not_allowed(entry.author, what));
+            }
         }
         let declaration = Declaration {
             name: publish.name.clone(),
@@ -341,6 +411,9 @@ impl FleetState {
         if !key.is_key() {
             return Err(Refusal::invalid("key", "is no ed25519 public key"));
         }
+        if self.invites.contains_key(&key) {
+            return Err(Refusal::KeyTaken { key, what: "that of an invite".into() });
+        }
         match self.revoked.get(&key) {
             Some(by) => Err(Refusal::Revoked { key, by: *by }),
             None => Ok(()),
@@ -359,6 +432,13 @@ impl FleetState {
         }
         Ok(())
     }
+}
+
+fn check_at(at: Millis) -> Result<(), Refusal> {
+    if at > AT_MAX {
+        return Err(Refusal::invalid("at", "is after the year 9999"));
+    }
+    Ok(())
 }
 
 fn check_labels(labels: &Labels) -> Result<(), Refusal> {

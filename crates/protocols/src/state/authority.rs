@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::FleetState;
+use super::{Admin, Declaration, FleetState, OpenInvite, Refusal};
 use crate::entry::{Grant, KindPattern, Verb};
 use crate::ids::{Kind, Millis, NodeId};
 use crate::selector::{Labels, Selector};
@@ -18,7 +18,14 @@ pub struct Capability {
     pub verbs: BTreeSet<Verb>,
     /// The limits, all of which hold.
     pub scopes: Vec<Scope>,
+    /// The keys it came through, the founder's first; nobody for a founder's own.
+    pub through: Vec<NodeId>,
 }
+
+/// How often a right may be handed on from one to the next.
+pub(super) const HANDS_MAX: usize = 16;
+/// The most rights that one admin may give to one key.
+pub(super) const CAPABILITIES_PER_GIVER_MAX: usize = 16;
 
 /// One limit of a capability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +41,24 @@ pub struct Scope {
 impl Capability {
     /// A founder's right: everything.
     pub(super) fn everything() -> Self {
-        Self { verbs: Verb::ALL.into_iter().collect(), scopes: Vec::new() }
+        Self { verbs: Verb::ALL.into_iter().collect(), scopes: Vec::new(), through: Vec::new() }
+    }
+
+    /// Whether it is everything, everywhere, for ever.
+    fn is_root(&self) -> bool {
+        let all = Verb::ALL.iter().all(|verb| self.verbs.contains(verb));
+        all && self.is_unlimited() && self.scopes.iter().all(|s| s.expires.is_none())
+    }
+
+    /// When the first of its limits ends it.
+    pub(super) fn expires(&self) -> Option<Millis> {
+        self.scopes.iter().filter_map(|s| s.expires).min()
+    }
+
+    /// Whether it covers every node, now or later, that `on` and all of `within` mean. May say no where it is yes.
+    fn covers_selection(&self, on: Option<&Selector>, within: &[Selector]) -> bool {
+        let inside = |s: &Scope| on.into_iter().chain(within).any(|selector| selector.is_within(&s.on));
+        self.scopes.iter().all(|s| s.on.is_everything() || inside(s))
     }
 
     fn has(&self, verb: Verb, now: Millis) -> bool {
@@ -54,7 +78,7 @@ impl Capability {
         self.scopes.iter().all(|s| s.on.is_everything() && s.kinds.iter().any(|p| p.as_str() == "*"))
     }
 
-    fn within(&self) -> Vec<Selector> {
+    pub(super) fn within(&self) -> Vec<Selector> {
         let mut within: Vec<Selector> = Vec::new();
         for scope in &self.scopes {
             if !scope.on.is_everything() && !within.contains(&scope.on) {
@@ -117,41 +141,74 @@ impl FleetState {
         Err(outside.map_or_else(|| format!("publish {kind}"), |name| format!("publish {kind} on `{name}`")))
     }
 
-    /// What an enrolment of a node by `who` is limited to. The name is empty where it is not known yet.
+    /// Whether `who` may replace or withdraw a declaration: on every node that it is for, also those still to come.
+    pub(super) fn may_replace(&self, who: NodeId, old: &Declaration, now: Millis) -> bool {
+        self.holding(who, Verb::Publish, now)
+            .any(|c| c.covers_kind(&old.kind) && c.covers_selection(Some(&old.on), &old.within))
+    }
+
+    /// Whether `who` may publish `kind` on anything.
+    pub(super) fn may_publish_kind(&self, who: NodeId, kind: &Kind, now: Millis) -> bool {
+        self.holding(who, Verb::Publish, now).any(|c| c.covers_kind(kind))
+    }
+
+    /// The capability that covers an enrolment of a node by `who`. Nothing for a name that is not known yet.
     pub(super) fn may_enroll(
         &self,
         who: NodeId,
         name: Option<&str>,
         labels: &Labels,
         now: Millis,
-    ) -> Option<Vec<Selector>> {
-        self.holding(who, Verb::Enroll, now)
-            .find(|c| name.is_none_or(|name| c.covers_node(name, labels)))
-            .map(Capability::within)
+    ) -> Option<&Capability> {
+        self.holding(who, Verb::Enroll, now).find(|c| name.is_none_or(|name| c.covers_node(name, labels)))
     }
 
-    /// The capability that a grant by `who` gives.
-    pub(super) fn delegate(&self, who: NodeId, grant: &Grant, now: Millis) -> Option<Capability> {
-        let from = self.holding(who, Verb::Grant, now).find(|c| grant.verbs.is_subset(&c.verbs))?;
+    /// Whether `who` may withdraw an invite: its own, or one for nodes that it may enroll.
+    pub(super) fn may_uninvite(&self, who: NodeId, invite: &OpenInvite, now: Millis) -> bool {
+        let name = invite.name.as_ref();
+        self.holding(who, Verb::Enroll, now).any(|c| {
+            invite.by == who
+                || c.covers_selection(None, &invite.within)
+                || name.is_some_and(|name| c.covers_node(name.as_str(), &invite.labels))
+        })
+    }
+
+    /// The capability that a grant by `who` gives; nothing if none of theirs can be handed on so.
+    ///
+    /// # Errors
+    /// If it was handed on too often.
+    pub(super) fn delegate(&self, who: NodeId, grant: &Grant, now: Millis) -> Result<Option<Capability>, Refusal> {
+        let Some(from) = self.holding(who, Verb::Grant, now).find(|c| grant.verbs.is_subset(&c.verbs)) else {
+            return Ok(None);
+        };
+        if from.through.len() >= HANDS_MAX {
+            return Err(Refusal::invalid("grant", format!("hands on a right that went through {HANDS_MAX} already")));
+        }
         let mut scopes = from.scopes.clone();
         scopes.push(Scope { on: grant.on.clone(), kinds: grant.kinds.clone(), expires: grant.expires });
-        Some(Capability { verbs: grant.verbs.clone(), scopes })
+        let mut through = from.through.clone();
+        through.push(who);
+        Ok(Some(Capability { verbs: grant.verbs.clone(), scopes, through }))
     }
 
-    /// Whether `who` may take `target`'s rights: it may grant everything, or its grants are where they came from.
+    /// Whether `who` may take `target`'s rights: they are its own, all of them came from it, or it may grant everywhere.
     pub(super) fn may_revoke_admin(&self, who: NodeId, target: NodeId, now: Millis) -> bool {
-        if self.may_everywhere(who, Verb::Grant, now) {
+        if who == target || self.may_everywhere(who, Verb::Grant, now) {
             return true;
         }
-        let mut at = target;
-        // Each step goes to an older admin, so this ends; the bound guards against a state from elsewhere.
-        for _ in 0..self.admins.len() {
-            match self.admins.get(&at).and_then(|a| a.given_by) {
-                Some(giver) if giver == who => return self.may(who, Verb::Grant, now),
-                Some(giver) => at = giver,
-                None => return false,
-            }
-        }
-        false
+        let all_from = |a: &Admin| a.capabilities.iter().all(|c| c.through.contains(&who));
+        self.may(who, Verb::Grant, now) && self.admins.get(&target).is_some_and(all_from)
+    }
+
+    /// Whether `who` may do everything, everywhere, for ever.
+    pub(super) fn is_root(&self, who: NodeId) -> bool {
+        self.admins.get(&who).is_some_and(Admin::is_root)
+    }
+}
+
+impl Admin {
+    /// Whether they may do everything, everywhere, for ever. A fleet always has at least one such admin.
+    pub fn is_root(&self) -> bool {
+        self.capabilities.iter().any(Capability::is_root)
     }
 }

@@ -9,6 +9,11 @@ use crate::entry::{ENTRY_BYTES_MAX, Head, SignedEntry, VerifiedEntry, VerifyErro
 use crate::ids::FleetId;
 use crate::state::{FleetState, Refusal};
 
+/// What a stored entry has beside its bytes: their length and the signature.
+const STORED_EXTRA_MAX: usize = 80;
+/// How many bytes of entries are read at once when the ledger is verified.
+const REPLAY_BYTES: usize = 8 * 1024 * 1024;
+
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
 
 /// The ledger's entries on disk and the state after the last of them.
@@ -90,13 +95,15 @@ impl Ledger {
         let mut state: Option<FleetState> = None;
         let mut next = 0;
         loop {
-            let batch = self.range(next, 1024, usize::MAX)?;
+            let batch = self.range(next, 1024, REPLAY_BYTES)?;
             if batch.is_empty() {
                 return Ok(state);
             }
             for signed in batch {
-                let verified = signed.verify()?;
-                let refused = |refusal| LedgerError::Refused { seq: next, refusal };
+                // What stands here was accepted before it was written, so anything else is damage.
+                let damaged = |why: String| self.store.damaged(&format!("entry {next} of the ledger: {why}"));
+                let verified = signed.verify().map_err(|e| damaged(e.to_string()))?;
+                let refused = |refusal: Refusal| damaged(refusal.to_string());
                 match &mut state {
                     None => state = Some(FleetState::found(&verified).map_err(refused)?),
                     Some(state) => state.apply(&verified).map_err(refused)?,
@@ -157,7 +164,7 @@ impl Ledger {
             }
         }
         if !fresh.is_empty() {
-            let first = self.state.as_ref().map_or(0, |s| s.head().seq + 1);
+            let first = self.state.as_ref().map_or(0, |s| s.head().seq.saturating_add(1));
             self.store_entries(&fresh, first)?;
             self.state = state;
         }
@@ -179,6 +186,7 @@ impl Ledger {
             return Err(LedgerError::NotFounded(seq));
         };
         if seq <= current.head().seq {
+            self.check_claim(current, &verified)?;
             let ours = self.range(seq, 1, usize::MAX)?.into_iter().next();
             return match ours {
                 Some(ours) if ours.hash() != verified.hash() => {
@@ -189,6 +197,28 @@ impl Ledger {
         }
         Arc::make_mut(current).apply(&verified).map_err(|refusal| LedgerError::Refused { seq, refusal })?;
         Ok(Some(verified.signed().clone()))
+    }
+
+    /// An entry for a place that is taken is only worth an alarm if it could be of this ledger: by somebody who is or was
+    /// of this fleet. Anybody else could make one.
+    fn check_claim(&self, state: &FleetState, verified: &VerifiedEntry) -> Result<(), LedgerError> {
+        let (entry, seq) = (verified.entry(), verified.seq());
+        let refused = |refusal| Err(LedgerError::Refused { seq, refusal });
+        if seq == 0 {
+            return match verified.founds() {
+                Some(found) if found == state.fleet() => Ok(()),
+                Some(found) => Err(LedgerError::OtherFleet { found, expected: state.fleet() }),
+                None => refused(Refusal::Genesis("the ledger's first entry is not a genesis entry".into())),
+            };
+        }
+        if entry.fleet != Some(state.fleet()) {
+            let found = entry.fleet.map_or_else(|| "none".to_owned(), |f| f.to_string());
+            return refused(Refusal::OtherFleet { found, expected: state.fleet() });
+        }
+        if !state.knows(entry.author) && !state.revoked().contains_key(&entry.author) {
+            return refused(Refusal::UnknownAuthor(entry.author));
+        }
+        Ok(())
     }
 
     fn store_entries(&self, entries: &[SignedEntry], first: u64) -> Result<(), StoreError> {
@@ -215,8 +245,11 @@ impl Ledger {
             let (mut entries, mut total) = (Vec::new(), 0);
             for row in table.range(from..)?.take(count) {
                 let (seq, value) = row?;
-                if seq.value() != from + entries.len() as u64 || value.value().len() > ENTRY_BYTES_MAX * 2 {
+                if Some(seq.value()) != from.checked_add(entries.len() as u64) {
                     return Err(corrupted(format!("the ledger has a gap before entry {}", seq.value())));
+                }
+                if value.value().len() > ENTRY_BYTES_MAX + STORED_EXTRA_MAX {
+                    return Err(corrupted(format!("entry {} is larger than any entry", seq.value())));
                 }
                 total += value.value().len();
                 if total > bytes && !entries.is_empty() {
@@ -242,7 +275,8 @@ impl Ledger {
                 let same = ours.first().is_some_and(|e| e.hash() == have.hash);
                 if same { have.seq + 1 } else { have.seq }
             }
-            Some(have) => have.seq + 1,
+            // Ahead of us: there is nothing to send, and the head says how far we are.
+            Some(_) => return Ok(Some(Tail { entries: Vec::new(), head })),
         };
         Ok(Some(Tail { entries: self.range(from, count, bytes)?, head }))
     }
