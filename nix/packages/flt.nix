@@ -62,7 +62,13 @@ craneLib.buildPackage (
       clippy = craneLib.cargoClippy (
         wholeWorkspace // { cargoClippyExtraArgs = "--all-targets -- --deny warnings"; }
       );
-      doc = craneLib.cargoDoc (wholeWorkspace // { env.RUSTDOCFLAGS = "--deny warnings"; });
+      doc = craneLib.cargoDoc (
+        wholeWorkspace
+        // {
+          cargoDocExtraArgs = "--no-deps --document-private-items";
+          env.RUSTDOCFLAGS = "--deny warnings";
+        }
+      );
       fmt = craneLib.cargoFmt {
         inherit src;
         inherit (common) pname version;
