@@ -1,0 +1,80 @@
+//! Founding a fleet: the genesis entry.
+
+use protocols::entry::{Founder, Genesis};
+use protocols::{Body, Digest, Entry, FleetId, FleetState, Millis, Name, Refusal, SecretKey, SignedEntry};
+
+/// A fleet that was founded.
+#[derive(Debug, Clone)]
+pub struct Founded {
+    /// The fleet's id.
+    pub fleet: FleetId,
+    /// The genesis entry.
+    pub genesis: SignedEntry,
+    /// The state after it.
+    pub state: FleetState,
+}
+
+/// Why no fleet was founded.
+#[derive(Debug, thiserror::Error)]
+pub enum FoundError {
+    /// The names or keys cannot be.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The entry cannot be written.
+    #[error("cannot write the genesis entry")]
+    Unwritable(#[from] protocols::entry::VerifyError),
+}
+
+/// Founds a fleet whose admin holds `key`. `nonce` is randomness.
+///
+/// # Errors
+/// [`FoundError::Refused`] if the founders' keys or names are not distinct, or there is no coordinator.
+pub fn found(
+    name: Name,
+    admin: Name,
+    key: &SecretKey,
+    coordinators: Vec<Founder>,
+    nonce: Digest,
+    now: Millis,
+) -> Result<Founded, FoundError> {
+    let admins = vec![Founder { key: key.id(), name: admin }];
+    let body = Body::Genesis(Genesis { name, nonce, admins, coordinators });
+    let entry = Entry { fleet: None, seq: 0, prev: None, at: now, author: key.id(), body };
+    let genesis = entry.sign(key)?;
+    let state = FleetState::found(&genesis.clone().verify()?)?;
+    Ok(Founded { fleet: state.fleet(), genesis, state })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn founder(key: &SecretKey, name: &str) -> Founder {
+        Founder { key: key.id(), name: name.parse().unwrap() }
+    }
+
+    #[test]
+    fn the_fleet_id_is_the_hash_of_the_genesis_entry() {
+        let (key, coordinator) = (SecretKey::generate(), SecretKey::generate());
+        let found = |nonce| {
+            let coordinators = vec![founder(&coordinator, "coordinator-1")];
+            found("acme".parse().unwrap(), "anna".parse().unwrap(), &key, coordinators, nonce, Millis(7)).unwrap()
+        };
+        let one = found(Digest::from_bytes([1; 32]));
+        assert_eq!(one.fleet.as_bytes(), one.genesis.hash().as_bytes());
+        assert!(one.state.is_coordinator(coordinator.id()));
+        assert!(one.state.admins().contains_key(&key.id()));
+        assert_ne!(one.fleet, found(Digest::from_bytes([2; 32])).fleet);
+    }
+
+    #[test]
+    fn a_key_of_two_roles_is_refused() {
+        let key = SecretKey::generate();
+        let coordinators = vec![founder(&key, "coordinator-1")];
+        let nonce = Digest::from_bytes([1; 32]);
+        let error =
+            found("acme".parse().unwrap(), "anna".parse().unwrap(), &key, coordinators, nonce, Millis(7)).unwrap_err();
+        let text = "the genesis entry names one key twice; admin and coordinator need keys of their own";
+        assert_eq!(error.to_string(), text);
+    }
+}

@@ -1,0 +1,102 @@
+//! Two admins at once: what came between, and whether it touches what was meant.
+
+use std::collections::BTreeSet;
+
+use protocols::entry::{Publish, Role, VerifiedEntry};
+use protocols::{Body, FleetState, NodeId};
+
+/// One line about an entry, for people: `17 anna publish edge/motd on role=edge`.
+pub fn describe(entry: &VerifiedEntry, state: &FleetState) -> String {
+    let author = entry.entry().author;
+    format!("{} {} {}", entry.seq(), who(author, state), summary(&entry.entry().body))
+}
+
+/// What a body does, in a few words.
+pub fn summary(body: &Body) -> String {
+    let what = match body {
+        Body::Genesis(genesis) => format!("{} by {} admin(s)", genesis.name, genesis.admins.len()),
+        Body::Grant(grant) => {
+            let verbs: Vec<String> = grant.verbs.iter().map(ToString::to_string).collect();
+            format!("{} to {} on {}", verbs.join(","), grant.name, grant.on)
+        }
+        Body::Revoke(revoke) => format!("{} ({})", revoke.key.short(), revoke.reason),
+        Body::Enroll(enroll) => format!("{} {}", enroll.role, enroll.name),
+        Body::Invite(invite) => {
+            let name = invite.name.as_ref().map_or("any name", |name| name.as_str());
+            format!("{} for {name}, {} use(s)", invite.invite.short(), invite.uses)
+        }
+        Body::Redeem(redeem) => format!("{} as {}", redeem.invite.short(), redeem.name),
+        Body::Publish(publish) => format!("{} on {} ({})", publish.name, publish.on, publish.kind),
+        Body::Withdraw(withdraw) => withdraw.name.to_string(),
+        Body::Checkpoint(checkpoint) => checkpoint.state.short(),
+    };
+    format!("{} {what}", body.verb())
+}
+
+/// What people call a key: an admin's or member's name, else the beginning of the key.
+pub fn who(key: NodeId, state: &FleetState) -> String {
+    let name = state.admins().get(&key).map(|a| &a.name).or_else(|| state.members().get(&key).map(|m| &m.name));
+    name.map_or_else(|| key.short(), ToString::to_string)
+}
+
+/// What changed between two states of all that `body` touches; nothing if it means the same in both.
+pub fn touched(before: &FleetState, after: &FleetState, body: &Body) -> Vec<String> {
+    let mut found = Vec::new();
+    match body {
+        Body::Publish(publish) => touched_by_publish(before, after, publish, &mut found),
+        Body::Withdraw(withdraw)
+            if generation(before, withdraw.name.as_str()) != generation(after, withdraw.name.as_str()) =>
+        {
+            found.push(format!("`{}` was published or withdrawn", withdraw.name));
+        }
+        Body::Grant(grant) if before.admins().get(&grant.to) != after.admins().get(&grant.to) => {
+            found.push(format!("the rights of `{}` changed", grant.name));
+        }
+        Body::Revoke(revoke) => {
+            let key = revoke.key;
+            let same = before.admins().get(&key) == after.admins().get(&key)
+                && before.members().get(&key) == after.members().get(&key)
+                && before.invites().get(&key) == after.invites().get(&key);
+            if !same {
+                found.push(format!("what {} is changed", who(key, before)));
+            }
+        }
+        Body::Enroll(enroll) if before.members().get(&enroll.key) != after.members().get(&enroll.key) => {
+            found.push(format!("the member `{}` changed", enroll.name));
+        }
+        _ => {}
+    }
+    found
+}
+
+fn touched_by_publish(before: &FleetState, after: &FleetState, publish: &Publish, found: &mut Vec<String>) {
+    if generation(before, publish.name.as_str()) != generation(after, publish.name.as_str()) {
+        found.push(format!("`{}` was published or withdrawn", publish.name));
+    }
+    let names = |state: &FleetState| -> BTreeSet<String> {
+        state.select(&publish.on).map(|(_, member)| member.name.to_string()).collect()
+    };
+    let (was, is) = (names(before), names(after));
+    for joined in is.difference(&was) {
+        found.push(format!("`{joined}` is now one of the nodes that `{}` means", publish.on));
+    }
+    for left in was.difference(&is) {
+        found.push(format!("`{left}` is no longer one of the nodes that `{}` means", publish.on));
+    }
+    for (name, declaration) in after.declarations() {
+        if *name == publish.name || declaration.subject != publish.subject {
+            continue;
+        }
+        let news = generation(before, name.as_str()) != Some(declaration.generation);
+        let meets = |(_, member): (NodeId, &protocols::state::Member)| {
+            member.role == Role::Agent && publish.on.matches(member.name.as_str(), &member.labels)
+        };
+        if news && after.targets(declaration).any(meets) {
+            found.push(format!("`{name}` now governs {} on some of the same nodes", declaration.subject));
+        }
+    }
+}
+
+fn generation(state: &FleetState, name: &str) -> Option<u64> {
+    state.declarations().iter().find(|(n, _)| n.as_str() == name).map(|(_, d)| d.generation)
+}

@@ -1,0 +1,124 @@
+//! What commands print: plain rows, from the ledger's state and the nodes' reports. Pure.
+
+mod nodes;
+mod scores;
+
+use protocols::entry::VerifiedEntry;
+use protocols::{EntryHash, FleetState, Millis};
+use serde::Serialize;
+
+pub use nodes::{Condition, NodeRow, NodeView, PartRow, Reports};
+pub use scores::{ScoreRow, ScoreView, TargetRow};
+
+use crate::race;
+
+/// The fleet at a glance.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusView {
+    /// The fleet's name.
+    pub fleet: String,
+    /// Its id.
+    pub fleet_id: String,
+    /// The ledger's newest entry.
+    pub head: u64,
+    /// How many nodes are in order.
+    pub in_order: usize,
+    /// How many nodes there are.
+    pub nodes_total: usize,
+    /// Every node.
+    pub nodes: Vec<NodeRow>,
+    /// Every declaration.
+    pub scores: Vec<ScoreRow>,
+    /// Invites that can still be redeemed.
+    pub open_invites: usize,
+    /// What asks for attention.
+    pub problems: Vec<String>,
+}
+
+impl StatusView {
+    /// The rows of a state and what the nodes said.
+    pub fn new(state: &FleetState, reports: &Reports, now: Millis) -> Self {
+        let nodes = NodeRow::all(state, reports, now);
+        let scores = ScoreRow::all(state, reports, now);
+        let mut problems = Vec::new();
+        for row in &nodes {
+            match row.condition {
+                Condition::Failing => problems.push(format!("{}: {}", row.name, row.note)),
+                Condition::Offline => {
+                    let since = row.silent_seconds.map_or_else(|| "yet".to_owned(), |s| format!("for {}", span(s)));
+                    problems.push(format!("{}: not heard {since}", row.name));
+                }
+                _ => {}
+            }
+            problems.extend(row.problems.iter().map(|problem| format!("{}: {problem}", row.name)));
+        }
+        problems
+            .extend(scores.iter().filter(|s| s.nodes == 0).map(|s| format!("{}: no node matches `{}`", s.name, s.on)));
+        Self {
+            fleet: state.name().to_string(),
+            fleet_id: state.fleet().to_string(),
+            head: state.head().seq,
+            in_order: nodes.iter().filter(|row| row.condition == Condition::Ok).count(),
+            nodes_total: nodes.len(),
+            nodes,
+            scores,
+            open_invites: state.invites().values().filter(|i| i.uses_left > 0 && now < i.expires).count(),
+            problems,
+        }
+    }
+}
+
+/// One entry of the ledger.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogRow {
+    /// Its place.
+    pub seq: u64,
+    /// Who signed it.
+    pub author: String,
+    /// What was done.
+    pub verb: &'static str,
+    /// In a few words.
+    pub what: String,
+    /// When, by the author's clock, in milliseconds since 1970.
+    pub at: u64,
+    /// Its hash.
+    pub hash: EntryHash,
+    /// A word for the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl LogRow {
+    /// The row of an entry; names are those of `state`.
+    pub fn new(verified: &VerifiedEntry, state: &FleetState) -> Self {
+        let entry = verified.entry();
+        let verb = entry.body.verb();
+        let what = race::summary(&entry.body);
+        let note = match &entry.body {
+            protocols::Body::Publish(publish) => publish.note.clone(),
+            _ => None,
+        };
+        Self {
+            seq: entry.seq,
+            author: race::who(entry.author, state),
+            verb,
+            what: what.strip_prefix(verb).map(|rest| rest.trim_start().to_owned()).unwrap_or(what),
+            at: entry.at.0,
+            hash: verified.hash(),
+            note,
+        }
+    }
+}
+
+/// Seconds as people say them: `42s`, `3m`, `5h`, `12d`.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests;
