@@ -66,7 +66,7 @@ craneLib.buildPackage (
         wholeWorkspace
         // {
           cargoDocExtraArgs = "--no-deps --document-private-items";
-          env.RUSTDOCFLAGS = "--deny warnings";
+          env.RUSTDOCFLAGS = "--deny warnings --allow rustdoc::private_intra_doc_links";
         }
       );
       fmt = craneLib.cargoFmt {
