@@ -67,22 +67,23 @@
         admin.wait_until_succeeds("flt admin node list | grep -q edge1")
         admin.wait_until_succeeds("flt admin node list | grep -q edge2")
 
-    score = """
-    [[score]]
+    fleet = """
+    [group.edges]
+    on = "role=edge"
+
+    [group.edges.score.greeting]
     kind = "files/1"
-    on = "@role=edge"
-    root = "/srv/greeting"
-    entries."hello.txt" = { content = "hello fleet", mode = "0644" }
+    spec = { root = "/srv/greeting", entries = { "hello.txt" = { content = "hello fleet\\n", mode = "0644" } } }
     """
     with subtest("a signed score converges on both"):
-        hand_over(score, admin, "fleet.toml")
+        hand_over(fleet, admin, "fleet.toml")
         admin.succeed("flt admin apply /etc/flotilla-secrets/fleet.toml")
         for machine in [edge1, edge2]:
             machine.wait_until_succeeds("grep -qx 'hello fleet' /srv/greeting/hello.txt")
 
     with subtest("a node that was away converges when it returns"):
         edge2.succeed("systemctl stop flotilla-agent.service")
-        hand_over(score.replace("hello fleet", "hello again"), admin, "fleet.toml")
+        hand_over(fleet.replace("hello fleet", "hello again"), admin, "fleet.toml")
         admin.succeed("flt admin apply --no-wait /etc/flotilla-secrets/fleet.toml")
         edge1.wait_until_succeeds("grep -qx 'hello again' /srv/greeting/hello.txt")
         edge2.fail("grep -qx 'hello again' /srv/greeting/hello.txt")
