@@ -53,7 +53,7 @@ in
         name = "edge-2";
         listen = [ "0.0.0.0:4434" ];
         mdns = true;
-        metrics = null;
+        metrics = "off";
       };
     };
   };

@@ -57,9 +57,9 @@ in
           };
           mdns = parts.optionalKey types.bool "Whether to be found by mDNS on the local network.";
           metrics = mkOption {
-            type = types.nullOr parts.socketAddress;
+            type = types.either parts.socketAddress (types.enum [ "off" ]);
             default = "127.0.0.1:9479";
-            description = "Where `/metrics` and `/healthz` are served.";
+            description = "Where `/metrics` and `/healthz` are served, on loopback; `" off "` for nowhere.";
           };
           log = parts.logLevel;
           relay = mkOption {
