@@ -63,7 +63,7 @@ in
           metrics = mkOption {
             type = types.either parts.socketAddress (types.enum [ "off" ]);
             default = "127.0.0.1:9478";
-            description = "Where `/metrics` and `/healthz` are served, on loopback; `" off "` for nowhere.";
+            description = "Where `/metrics` and `/healthz` are served, on loopback; `off` for nowhere.";
           };
           log = parts.logLevel;
         }
