@@ -38,7 +38,7 @@ pub struct NixosScore {
     #[serde(default, skip_serializing_if = "is_default")]
     pub accept_failed_units: bool,
     /// Seconds after the start of the switch when the machine goes back by itself, even if the agent is gone by then,
-    /// unless the change was confirmed. Longer than switch and checks together; 30 to 86400.
+    /// unless the change was confirmed. Longer than switch and checks together; 10 to 86400.
     #[serde(default = "revert_seconds", skip_serializing_if = "is_default_revert")]
     pub revert_seconds: u32,
 }
@@ -102,7 +102,7 @@ const fn is_default_revert(seconds: &u32) -> bool {
     *seconds == revert_seconds()
 }
 
-const REVERT_SECONDS_MIN: u32 = 30;
+const REVERT_SECONDS_MIN: u32 = 10;
 const REVERT_SECONDS_MAX: u32 = 86_400;
 
 #[cfg(test)]
