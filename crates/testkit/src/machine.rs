@@ -1,6 +1,7 @@
 //! Machines: a real systemd as process 1, with its own network, disk, host name and processes, up in a second.
 
 mod cgroup;
+mod console;
 mod disk;
 mod spec;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 pub(crate) use cgroup::mount_point as cgroup2;
 pub use spec::MachineSpec;
 
+use console::Console;
 use disk::Disk;
 
 use crate::wait::{DEADLINE, until};
@@ -25,6 +27,7 @@ pub struct Machine {
     name: String,
     // Dropped in this order: what runs, then what it ran in.
     running: Option<Proc>,
+    terminal: Option<Console>,
     disk: Disk,
     rootfs: PathBuf,
     network: Namespace,
@@ -164,6 +167,7 @@ impl Machine {
     /// (the host's page cache is not lost, so this says nothing about missing fsyncs).
     pub fn power_cut(&mut self) {
         drop(self.running.take());
+        drop(self.terminal.take());
     }
 
     /// Starts it again after [`Machine::power_cut`] or [`Machine::shut_down`], and waits until systemd has started
@@ -171,13 +175,20 @@ impl Machine {
     #[track_caller]
     pub fn start(&mut self) {
         assert!(!self.is_on(), "{} is switched on already", self.name);
-        drop(self.running.take());
+        self.power_cut();
         self.disk.forget_pid();
+        let log = self.disk.folder.join("console.log");
+        let console = match Console::open(&log) {
+            Ok(console) => console,
+            Err(error) => panic!("cannot open a terminal for {}: {error}", self.name),
+        };
+        let terminal = console.terminal.to_string_lossy().into_owned();
+        self.terminal = Some(console);
         let cgroup = self.disk.cgroup.to_string_lossy().into_owned();
         let folder = self.disk.folder.to_string_lossy().into_owned();
         let rootfs = self.rootfs.to_string_lossy().into_owned();
         let program = Program::new("sh")
-            .args(["-c", BOOT, "boot", &folder, &rootfs, &cgroup, self.network.name(), &self.name])
+            .args(["-c", BOOT, "boot", &folder, &rootfs, &cgroup, self.network.name(), &terminal, &self.name])
             .env("BOOT", INIT)
             .named(format!("machine {}", self.name));
         self.running = Some(program.spawn());
@@ -201,7 +212,7 @@ impl Machine {
                 if running.is_running() { Err(format!("{asked:?}; console: {}", self.console_end())) } else { Ok(()) }
             });
         }
-        drop(self.running.take());
+        self.power_cut();
     }
 
     /// Waits until systemd has started everything it can; it waits through a restart that is under way.

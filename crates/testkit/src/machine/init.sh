@@ -1,6 +1,6 @@
 # Makes the root of a machine and becomes its process 1; see boot.sh.
 set -e
-folder=$1 rootfs=$2 name=$3 root=$1/root
+folder=$1 rootfs=$2 terminal=$3 name=$4 root=$1/root
 # /proc is still the host's here, so this is the number that the host knows this process by. Only a process that
 # has become the machine writes it where others look (`pid`).
 read -r outside rest </proc/self/stat
@@ -21,7 +21,7 @@ ln -s /proc/self/fd/0 "$root/dev/stdin"
 ln -s /proc/self/fd/1 "$root/dev/stdout"
 ln -s /proc/self/fd/2 "$root/dev/stderr"
 : >"$root/dev/console"
-mount --bind "$folder/console.log" "$root/dev/console"
+mount --bind "$terminal" "$root/dev/console"
 if [ -e /dev/net/tun ]; then
     : >"$root/dev/net/tun"
     mount --bind /dev/net/tun "$root/dev/net/tun"
@@ -52,4 +52,4 @@ umount -l /.host
 rmdir /.host
 exec env -i container=flotilla TERM=dumb PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     /sbin/init systemd.unified_cgroup_hierarchy=1 --log-target=console --show-status=1 \
-    </dev/null >>/dev/console 2>&1
+    </dev/null >/dev/console 2>&1

@@ -56,7 +56,8 @@ impl MachineSpec {
                 panic!("cannot give {path} to {}: {error}", self.name);
             }
         }
-        let mut machine = Machine { name: self.name, running: None, disk, rootfs: self.rootfs, network };
+        let mut machine =
+            Machine { name: self.name, running: None, terminal: None, disk, rootfs: self.rootfs, network };
         machine.start();
         let failed = machine.failed_units();
         let journal = || machine.exec("journalctl -b --no-pager -o short-monotonic | tail -n 60").stdout;

@@ -24,6 +24,7 @@ fn a_machine_boots_reboots_and_loses_power() {
     assert_eq!(machine.ok("systemctl is-system-running").trim(), "running");
     assert_eq!(machine.ok("hostname; cat /proc/1/comm"), "solo\nsystemd\n");
     assert_eq!(machine.exec("exit 3").code, Some(3));
+    assert!(machine.console().contains("Reached target multi-user.target"), "{}", machine.console());
     machine.ok("systemctl start note");
     machine.wait_for_unit("note.service");
     until("the note in the journal", DEADLINE, || {
