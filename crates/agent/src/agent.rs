@@ -5,17 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocols::control::Locate;
 use protocols::entry::{Head, Role, Verb};
 use protocols::record::VerifiedRecord;
 use protocols::store::{Ledger, LedgerError, RecordBook, Store, StoreError};
 use protocols::ticket::InviteSecret;
-use protocols::{FleetState, Millis, Name, NodeId, SecretKey, SignedEntry, Ticket, alpn};
+use protocols::{FleetState, Millis, Name, NodeId, PeerAddr, SecretKey, SignedEntry, Ticket, alpn};
 use scores::Ensemble;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::fetcher::Fetcher;
 use crate::reports::Facts;
+use crate::sync::ANSWER_DEADLINE;
 use crate::uplink::Uplink;
 
 /// Where the time comes from: the system's clock, or a test's.
@@ -299,6 +301,16 @@ impl Agent {
         // Those with an address in the ticket first: of the others only a lookup could tell where they are.
         ids.sort_by_key(|id| !self.options.ticket.coordinators.iter().any(|c| c.id == *id));
         ids
+    }
+
+    /// Asks the coordinator where a node is.
+    pub async fn locate(&self, node: NodeId) -> Option<PeerAddr> {
+        let coordinator = (*self.coordinator.borrow())?;
+        if coordinator == node {
+            return None;
+        }
+        let answer = self.uplink.control(coordinator).rpc(Locate(node));
+        tokio::time::timeout(ANSWER_DEADLINE, answer).await.ok()?.ok()?.ok()?
     }
 
     pub(crate) fn invite(&self) -> Option<&InviteSecret> {

@@ -150,6 +150,11 @@ impl Coordinator {
         }
     }
 
+    /// Its own id.
+    pub fn id(&self) -> NodeId {
+        self.key.id()
+    }
+
     /// The fleet's state.
     pub fn state(&self) -> Arc<FleetState> {
         self.order.state()

@@ -1,0 +1,288 @@
+//! An agent on the mesh, with the topologies of the host it runs on.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent::{Agent, BoxFuture, Facts, Fetcher, Uplink, UplinkError};
+use anyhow::Context as _;
+use bytes::Bytes;
+use mesh::blobs::{BlobConfig, BlobPlane, FetchError};
+use mesh::rpc::Link;
+use mesh::{Mesh, MeshBuilder, Resolve};
+use protocols::control::Control;
+use protocols::enroll::Enrollment;
+use protocols::facts::{StableFacts, VolatileFacts};
+use protocols::node::{Node, NodeMessage};
+use protocols::store::Store;
+use protocols::{BlobRef, Name, NodeId, PeerAddr, SecretKey, Ticket, alpn, relay_token};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::coordinator::{ClockPart, STOP_DEADLINE};
+use super::documents::{Documents, Heard};
+use super::Late;
+
+/// What an agent runs with.
+#[derive(Debug, Clone)]
+pub struct AgentParts {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Its key.
+    pub key: SecretKey,
+    /// The fleet, and perhaps the right to join it.
+    pub ticket: Ticket,
+    /// The name to join under.
+    pub name: Name,
+    /// UDP addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Whether to look for coordinators on the local network.
+    pub mdns: bool,
+    /// Whether to publish and follow documents.
+    pub documents: bool,
+    /// Whether to use relays alone.
+    pub relay_only: bool,
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// Time between looks for drift.
+    pub drift: Duration,
+    /// The folder that files scores are confined to.
+    pub files_root: PathBuf,
+    /// The clock.
+    pub clock: ClockPart,
+}
+
+/// An agent that runs.
+#[derive(Debug)]
+pub struct RunningAgent {
+    /// The role.
+    pub role: Arc<Agent>,
+    /// Its mesh.
+    pub mesh: Mesh,
+    blobs: BlobPlane,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// How long after a start the agent waits for news before it acts on what it knows.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Starts an agent.
+///
+/// # Errors
+/// If the data folder, an address or the ledger is not usable; the chain of causes says which.
+pub async fn start(parts: AgentParts) -> anyhow::Result<RunningAgent> {
+    let store = Arc::new(Store::open(&parts.data)?);
+    let late = Late::<Agent>::new();
+    let gate = Arc::clone(&late);
+    let access = move |peer: NodeId, protocol: &[u8]| gate.get().is_some_and(|a| a.allows(peer, protocol));
+    let mut config = super::mesh_config(parts.key.clone(), &parts.listen, parts.mdns, access);
+    config.relays = super::relay_refs(&parts.ticket.relays);
+    config.relay_only = parts.relay_only;
+    config.peers.clone_from(&parts.ticket.coordinators);
+    config.relay_token = parts
+        .ticket
+        .invite
+        .as_ref()
+        .map(|invite| relay_token::relay_token(&invite.key(), parts.ticket.fleet, parts.key.id()));
+    config.resolve = Some(Arc::new(AskCoordinator(Arc::clone(&late))));
+    let blobs = BlobPlane::open(BlobConfig::new(parts.data.join("blobs"))).await?;
+    let builder = MeshBuilder::bind(config).await.context("cannot join the network")?;
+    let builder = builder
+        .serve::<Node>(alpn::NODE, super::small_limits(), Arc::new(Serve(Arc::clone(&late))))
+        .blobs(&blobs);
+    let (builder, documents) = Documents::install(builder, parts.documents);
+    let mesh = builder.start();
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+    let uplink = Arc::new(MeshUplink {
+        mesh: mesh.clone(),
+        blobs: blobs.clone(),
+        documents,
+        links: Mutex::default(),
+        artifacts: parts.data.join("artifacts"),
+    });
+    let fetcher = Fetcher::new(Arc::clone(&uplink) as Arc<dyn Uplink>);
+    let opened = open(&parts, store, &uplink, fetcher, &late);
+    let role = match opened {
+        Ok(role) => role,
+        Err(error) => {
+            mesh.close().await;
+            return Err(error);
+        }
+    };
+    late.set(&role);
+    let heard = Arc::downgrade(&role);
+    uplink.documents.start(mesh.clone(), &tasks, &stop, move |heard_now: Heard| {
+        if let Some(role) = heard.upgrade() {
+            role.ingest(&heard_now.key, &heard_now.value);
+        }
+    });
+    let running = Arc::clone(&role);
+    let until = stop.clone();
+    tasks.spawn(async move { running.run(until).await });
+    Ok(RunningAgent { role, mesh, blobs, stop, tasks })
+}
+
+fn open(
+    parts: &AgentParts,
+    store: Arc<Store>,
+    uplink: &Arc<MeshUplink>,
+    fetcher: Arc<Fetcher>,
+    late: &Arc<Late<Agent>>,
+) -> anyhow::Result<Arc<Agent>> {
+    let ensemble = super::hands::ensemble(parts, &fetcher, late)?;
+    let options = agent::Options {
+        key: parts.key.clone(),
+        ticket: parts.ticket.clone(),
+        name: parts.name.clone(),
+        heartbeat: parts.heartbeat,
+        drift: parts.drift,
+        grace: GRACE,
+        clock: Arc::clone(&parts.clock.0),
+    };
+    let facts = Arc::new(HostFacts { data: parts.data.clone() });
+    let uplink = Arc::clone(uplink) as Arc<dyn Uplink>;
+    Ok(Agent::open(store, options, uplink, fetcher, Arc::new(ensemble), facts)?)
+}
+
+impl RunningAgent {
+    /// Stops all of it, within a deadline. A play that is under way is left to the next start.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_DEADLINE, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks did not stop in time");
+        }
+        self.mesh.close().await;
+        self.blobs.shutdown().await;
+    }
+}
+
+struct Serve(Arc<Late<Agent>>);
+
+impl mesh::rpc::Serve<Node> for Serve {
+    async fn handle(self: Arc<Self>, caller: NodeId, message: NodeMessage) {
+        if let Some(role) = self.0.get() {
+            role.node(caller, message).await;
+        }
+    }
+}
+
+struct AskCoordinator(Arc<Late<Agent>>);
+
+impl Resolve for AskCoordinator {
+    fn resolve(&self, peer: NodeId) -> mesh::BoxFuture<'static, Option<PeerAddr>> {
+        let late = Arc::clone(&self.0);
+        Box::pin(async move { late.get()?.locate(peer).await })
+    }
+}
+
+struct HostFacts {
+    data: PathBuf,
+}
+
+impl Facts for HostFacts {
+    fn stable(&self) -> BoxFuture<'_, StableFacts> {
+        Box::pin(super::hands::stable_facts())
+    }
+
+    fn volatile(&self) -> BoxFuture<'_, VolatileFacts> {
+        Box::pin(super::hands::volatile_facts(self.data.clone()))
+    }
+}
+
+/// The mesh, as the agent needs it.
+struct MeshUplink {
+    mesh: Mesh,
+    blobs: BlobPlane,
+    documents: Documents,
+    links: Mutex<HashMap<(NodeId, &'static [u8]), Link>>,
+    artifacts: PathBuf,
+}
+
+impl MeshUplink {
+    fn link(&self, peer: NodeId, protocol: &'static [u8]) -> Link {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.entry((peer, protocol)).or_insert_with(|| self.mesh.link(peer, protocol)).clone()
+    }
+
+    async fn fetch_file(&self, blob: &BlobRef, from: &[NodeId]) -> Result<PathBuf, UplinkError> {
+        let progress = watch::Sender::new(0);
+        self.blobs.fetch(&self.mesh, blob, from, &progress).await.map_err(|error| {
+            // A full disk may be emptied, a provider come back; a blob above the bounds stays so.
+            let transient = !matches!(error, FetchError::OtherSize { .. });
+            UplinkError { why: scores::chain(&error), transient }
+        })?;
+        // Kept for others to fetch, until the pins are swept at the next start.
+        let failed = |error: &(dyn std::error::Error + 'static)| UplinkError { why: scores::chain(error), transient: true };
+        self.blobs.pin(&format!("served/{}", blob.hash), blob).await.map_err(|e| failed(&e))?;
+        tokio::fs::create_dir_all(&self.artifacts).await.map_err(|e| failed(&e))?;
+        let path = self.artifacts.join(blob.hash.to_string());
+        self.blobs.export(blob, &path).await.map_err(|e| failed(&e))?;
+        Ok(path)
+    }
+}
+
+impl Uplink for MeshUplink {
+    fn control(&self, coordinator: NodeId) -> irpc::Client<Control> {
+        self.link(coordinator, alpn::CONTROL).client()
+    }
+
+    fn fresh_control(&self, coordinator: NodeId) -> BoxFuture<'_, Result<irpc::Client<Control>, UplinkError>> {
+        Box::pin(async move {
+            let client = self.mesh.fresh_client(coordinator, alpn::CONTROL).await;
+            client.map_err(|e| UplinkError { why: scores::chain(&e), transient: true })
+        })
+    }
+
+    fn enrollment(&self, coordinator: NodeId) -> irpc::Client<Enrollment> {
+        self.link(coordinator, alpn::ENROLL).client()
+    }
+
+    fn reset(&self, coordinator: NodeId) {
+        self.link(coordinator, alpn::CONTROL).reset();
+    }
+
+    fn learn(&self, addr: PeerAddr) {
+        self.mesh.learn(addr);
+    }
+
+    fn addr(&self) -> PeerAddr {
+        self.mesh.addr()
+    }
+
+    fn recheck(&self) {
+        self.mesh.recheck();
+    }
+
+    fn document(&self) -> Option<[u8; 32]> {
+        self.documents.own()
+    }
+
+    fn publish(&self, key: String, value: Bytes) {
+        self.documents.publish(key, value);
+    }
+
+    fn follow(&self, document: [u8; 32], coordinator: NodeId) {
+        let addr = self.mesh.known(coordinator).unwrap_or_else(|| PeerAddr::unknown(coordinator));
+        self.documents.follow(document, addr);
+    }
+
+    fn fetch<'a>(&'a self, blob: &'a BlobRef, from: Vec<NodeId>) -> BoxFuture<'a, Result<PathBuf, UplinkError>> {
+        Box::pin(async move { self.fetch_file(blob, &from).await })
+    }
+
+    fn play_ended(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            match tokio::fs::remove_dir_all(&self.artifacts).await {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(%error, "cannot clear the artifacts of a play"),
+            }
+        })
+    }
+}
