@@ -88,6 +88,12 @@ impl FileTree for LinuxHost {
     }
 
     async fn remember(&self, steps: &[FileStep], trial: &Trial) -> Result<(), DeviceError> {
+        // All of them before anything changes: a download may take long, and a host half changed must not wait for it.
+        for step in steps {
+            if let FileStep::Write { content: Content::Blob(blob), .. } = step {
+                self.fetch(blob).await?;
+            }
+        }
         let paths: Vec<String> = steps.iter().map(|step| step.path().to_owned()).collect();
         let dir = trial.dir.clone();
         self.with_files(move |walk| undo::remember(walk, &paths, &dir)).await

@@ -101,8 +101,8 @@ pub enum ConvergeError {
         #[source]
         source: DeviceError,
     },
-    /// What it takes to undo the change cannot be recorded, so nothing was changed.
-    #[error("record how to undo it")]
+    /// What the change needs cannot be had, or what it takes to undo it cannot be recorded; so nothing was changed.
+    #[error("prepare the change")]
     Begin(#[source] DeviceError),
     /// A step failed.
     #[error("step `{step}`")]
@@ -227,6 +227,21 @@ where
 {
     attempt::attempt(score, on, gate, interruptions).await
 }
+
+/// Bounds what belongs to the way back or to the end of a trial: it may take as long as the change itself, and at least
+/// [`WAY_BACK_MIN`].
+pub(crate) async fn bounded<R>(
+    assignment: &Assignment,
+    doing: &str,
+    work: impl Future<Output = Result<R, DeviceError>>,
+) -> Result<R, DeviceError> {
+    let within = assignment.policy.apply_deadline().max(WAY_BACK_MIN);
+    let late = || DeviceError::transient(format!("{doing}: not done within {} seconds", within.as_secs()));
+    tokio::time::timeout(within, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// The least time that undoing, resuming and confirming have.
+const WAY_BACK_MIN: Duration = Duration::from_secs(600);
 
 /// Does something with the record of a trial, off the runtime's threads: it waits for the disk.
 pub(crate) async fn on_disk<F>(slot: &Slot, record: &Record, act: F) -> Result<(), TrialError>

@@ -29,8 +29,8 @@ pub(super) fn change(walk: &Walk, step: &FileStep, blob: Option<&Path>) -> Resul
             let (folder, name) = walk.make_way(path)?;
             let was = stat(&folder, name).map_err(|errno| failed("look at", path, errno))?;
             let keeps = was.filter(|was| FileType::from_raw_mode(was.st_mode) == FileType::RegularFile);
-            let ids =
-                Ids { uid: ids.uid.or(keeps.map(|was| was.st_uid)), gid: ids.gid.or(keeps.map(|was| was.st_gid)) };
+            let (uid, gid) = keeps.map(|was| (was.st_uid, was.st_gid)).unzip();
+            let ids = Ids { uid: ids.uid.or(uid), gid: ids.gid.or(gid) };
             let mode = mode.bits();
             let mut source: Box<dyn Read> = match (content, blob) {
                 (Content::Text(text), _) => Box::new(text.as_bytes()),

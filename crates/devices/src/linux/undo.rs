@@ -109,7 +109,7 @@ fn keep(walk: &Walk, path: &str, dir: &Path, number: usize) -> Result<Was, Devic
             let copy = format!("{number}.was");
             let (hash, size) = copy_out(&mut file, &dir.join(&copy), path)?;
             let (uid, gid, mode) = (found.st_uid, found.st_gid, found.st_mode & 0o7777);
-            let modified = (i64::from(found.st_mtime), i64::try_from(found.st_mtime_nsec).unwrap_or(0));
+            let modified = (found.st_mtime, i64::try_from(found.st_mtime_nsec).unwrap_or(0));
             Ok(Was::File { copy, hash, size, mode, uid, gid, modified })
         }
         FileType::Symlink => {
@@ -187,7 +187,7 @@ fn differs(walk: &Walk, path: &str, was: &Was) -> Result<bool, DeviceError> {
         // A directory that stays because somebody else uses it was said so before.
         Was::Absent => false,
         Was::File { hash: kept, size, mode, uid, gid, modified, .. } => {
-            if kind != FileType::RegularFile || !like(*mode, *uid, *gid) || i64::from(is.st_mtime) != modified.0 {
+            if kind != FileType::RegularFile || !like(*mode, *uid, *gid) || is.st_mtime != modified.0 {
                 return Ok(true);
             }
             let (mut file, _) = open_file(&folder, name, path)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{ConvergeError, Converged, Failure, Gate, Undone, on_disk, undo};
+use super::{ConvergeError, Converged, Failure, Gate, Undone, bounded, on_disk, undo};
 use crate::trials::{Phase, Record, Slot};
 use crate::{Cancel, CheckFailed, Interpret, Standing, Topology, Trial};
 
@@ -84,7 +84,7 @@ where
         Err(error) => return Err(fail(score, on, slot, record, trial, error).await),
     };
     // From here on the change is in force for good: what fails now is tried again, and not undone.
-    let confirmed = match score.confirm(on, trial).await {
+    let confirmed = match bounded(gate.assignment, "confirm", score.confirm(on, trial)).await {
         Ok(()) => on_disk(slot, &record, |slot, _| slot.close()).await.map_err(ConvergeError::Record),
         Err(error) => Err(ConvergeError::Confirm(error)),
     };

@@ -3,7 +3,7 @@
 use protocols::Verdict;
 use protocols::outcome::{MESSAGE_BYTES_MAX, shorten};
 
-use super::{ConvergeError, Failure, Undone, on_disk};
+use super::{ConvergeError, Failure, Undone, bounded, on_disk};
 use crate::trials::{Phase, Record, Slot};
 use crate::{Interpret, Topology, Trial, chain};
 
@@ -47,7 +47,7 @@ where
     S: Interpret<T>,
     T: Topology,
 {
-    score.revert(on, trial).await?;
+    bounded(&record.assignment, "undo the change", score.revert(on, trial)).await?;
     let ended = match &record.phase {
         Phase::Reverting { verdict: Verdict::Quarantined, message } => {
             record.phase = Phase::Quarantined { message: message.clone() };

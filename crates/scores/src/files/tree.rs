@@ -12,7 +12,8 @@ pub trait FileTree: Topology {
     /// Makes sure that these users and groups, by name or number, are known.
     fn know(&self, users: &[String], groups: &[String]) -> impl Future<Output = Result<(), DeviceError>> + Send;
 
-    /// Records durably in the trial's folder what is at the paths of these steps, and which directories they will make.
+    /// Brings the blobs that these steps need, and records durably in the trial's folder what is at their paths, and
+    /// which directories they will make.
     fn remember(&self, steps: &[FileStep], trial: &Trial) -> impl Future<Output = Result<(), DeviceError>> + Send;
 
     /// Takes a step; when it returns, the change is durable.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use protocols::{Subject, Verdict};
 
 use super::PlayError;
-use crate::converge::{attempt_nap, converge_again, judge_and_settle, retreat};
+use crate::converge::{attempt_nap, bounded, converge_again, judge_and_settle, retreat};
 use crate::trials::{Phase, Record};
 use crate::{
     Assignment, BoxFuture, Converged, Gate, Interpret, Invalid, PlayReport, Resume, Standing, Topology, chain, score,
@@ -46,8 +46,11 @@ where
         Box::pin(async move {
             let score: S = read(assignment)?;
             let failed = |source| PlayError::Plan { subject: assignment.subject.clone(), source };
-            on.ensure_ready().await.map_err(failed)?;
-            let observed = score.observe(on).await.map_err(failed)?;
+            let look = async {
+                on.ensure_ready().await?;
+                score.observe(on).await
+            };
+            let observed = bounded(assignment, "observe", look).await.map_err(failed)?;
             Ok(score.plan(&observed).iter().map(ToString::to_string).collect())
         })
     }
@@ -122,13 +125,13 @@ where
     let slot = gate.trials.slot(&gate.assignment.subject);
     let trial = slot.trial(gate.assignment);
     let steps = record.steps.clone();
-    if let Err(error) = on.ensure_ready().await {
+    if let Err(error) = bounded(gate.assignment, "make ready", on.ensure_ready()).await {
         let message = format!("a trial was left open and {} is not ready: {}", on.name(), chain(&error));
         return PlayReport::new(Verdict::Failed, &message, &steps, 0);
     }
     let goes_on = match record.phase {
         Phase::Settling => true,
-        Phase::Applying | Phase::Judging => match score.resume(on, &trial).await {
+        Phase::Applying | Phase::Judging => match bounded(gate.assignment, "resume", score.resume(on, &trial)).await {
             Ok(resume) => resume == Resume::Judge,
             Err(error) => {
                 let message = format!("a trial was left open and cannot be judged yet: {}", chain(&error));

@@ -141,10 +141,9 @@ impl FileTree for MemTree {
 
     async fn change(&self, step: &FileStep, _stage: &dyn Stage) -> Result<(), DeviceError> {
         self.0.call().await;
-        if let Some(error) = self.0.errors.lock().unwrap().pop() {
-            if !error.to_string().starts_with("pass") {
-                return Err(error);
-            }
+        let error = self.0.errors.lock().unwrap().pop();
+        if let Some(error) = error.filter(|error| !error.to_string().starts_with("pass")) {
+            return Err(error);
         }
         self.0.changes.fetch_add(1, Ordering::SeqCst);
         change(&mut self.0.tree.lock().unwrap(), step)?;
@@ -188,10 +187,10 @@ impl Stage for FakeStage {
     }
 
     fn progress(&self, line: &str) {
-        if let Some((text, cancel)) = &*self.cancel_at.lock().unwrap() {
-            if line.contains(text) {
-                *self.cancel.lock().unwrap() = Some(*cancel);
-            }
+        if let Some((text, cancel)) = &*self.cancel_at.lock().unwrap()
+            && line.contains(text)
+        {
+            *self.cancel.lock().unwrap() = Some(*cancel);
         }
         self.lines.lock().unwrap().push(line.to_owned());
     }
