@@ -1,7 +1,7 @@
 //! Where a role keeps what it must not lose: one folder, one lock, one database, synced before anything is answered.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -150,8 +150,10 @@ impl Store {
     fn describe(&self, error: redb::Error) -> StoreError {
         let dir = self.dir.clone();
         match error {
-            redb::Error::Io(e) if e.kind() == std::io::ErrorKind::StorageFull => StoreError::Full { dir },
-            redb::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => self.damaged(&e.to_string()),
+            redb::Error::Io(e) if e.kind() == ErrorKind::StorageFull => StoreError::Full { dir },
+            redb::Error::Io(e) if matches!(e.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                self.damaged(&e.to_string())
+            }
             redb::Error::Io(source) => StoreError::Folder { dir, source },
             redb::Error::Corrupted(why) => StoreError::Damaged { dir, why },
             redb::Error::RepairAborted | redb::Error::UpgradeRequired(_) => self.damaged(&error.to_string()),

@@ -156,7 +156,7 @@ fn holds(admin: &Admin, (verb, name, web, kind): &Point) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_sequence_panics_or_changes_state_on_refusal(tries in proptest::collection::vec(any_try(), 1..60)) {
