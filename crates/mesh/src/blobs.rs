@@ -32,6 +32,9 @@ use tokio::io::{AsyncRead, AsyncSeek};
 
 use crate::net::MeshBuilder;
 
+pub(crate) use serve::Provider;
+pub(crate) use wire::Watched;
+
 pub use export::ExportError;
 pub use fetch::{FetchError, FetchReport};
 pub use usage::Usage;
@@ -399,7 +402,7 @@ impl MeshBuilder {
     /// Serves the artifacts of a plane to whom the access rule lets in on [`BLOBS_ALPN`].
     #[must_use]
     pub fn blobs(self, plane: &BlobPlane) -> Self {
-        let handler = serve::Provider::new(plane.0.store.clone(), plane.0.config.transfers_per_peer);
+        let handler = Provider::new(plane.0.store.clone(), plane.0.config.transfers_per_peer);
         self.accept(BLOBS_ALPN, handler)
     }
 }

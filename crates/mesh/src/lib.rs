@@ -11,7 +11,7 @@ pub mod relay;
 pub mod rpc;
 
 pub use blobs::{BlobPlane, FetchReport};
-//pub use docs::DocPlane;
+pub use docs::DocPlane;
 pub use net::{Access, Mesh, MeshBuilder, MeshConfig, RelayRef, Resolve};
 pub use rpc::{RpcLimits, Serve};
 

@@ -19,11 +19,11 @@ use iroh_relay::tls::CaTlsConfig;
 use protocols::{NodeId, PeerAddr, SecretKey};
 use rustls::pki_types::CertificateDer;
 
-use crate::rpc::{RpcLimits, Serve};
+use crate::rpc::{Links, RpcLimits, Serve};
 
 pub(crate) use access::Gate;
 pub(crate) use addr::{endpoint_addr, endpoint_id, node_id};
-pub(crate) use directory::Directory;
+pub(crate) use directory::{Directory, Lookups};
 pub(crate) use guard::Guarded;
 pub(crate) use mesh::refusal;
 
@@ -145,7 +145,8 @@ pub enum BindError {
 pub struct MeshBuilder {
     endpoint: Endpoint,
     gate: Arc<Gate>,
-    directory: Directory,
+    lookups: Lookups,
+    links: Arc<Links>,
     router: RouterBuilder,
     config: MeshConfig,
     relays: Vec<(RelayUrl, Arc<RelayConfig>)>,
@@ -175,7 +176,6 @@ impl MeshBuilder {
             .portmapper_config(PortmapperConfig::Disabled)
             .net_report_config(net_report)
             .transport_config(transport(&config)?)
-            .address_lookup(directory.clone())
             .hooks(access::Hook(gate.clone()))
             .ca_tls_config(trust(&config.relays))
             .relay_mode(if relays.is_empty() {
@@ -192,12 +192,18 @@ impl MeshBuilder {
                     builder.bind_addr(*addr).map_err(|e| BindError::Address { addr: *addr, why: format!("{e:#}") })?;
             }
         }
-        if config.mdns {
-            builder = builder.address_lookup(MdnsAddressLookup::builder().service_name(MDNS_SERVICE));
-        }
         let endpoint = builder.bind().await.map_err(|e| BindError::Endpoint { why: format!("{e:#}") })?;
+        let mdns = if config.mdns {
+            let mdns = MdnsAddressLookup::builder().service_name(MDNS_SERVICE).build(endpoint.id());
+            Some(mdns.map_err(|e| BindError::Endpoint { why: format!("mDNS: {e:#}") })?)
+        } else {
+            None
+        };
+        let lookups = Lookups { directory, mdns };
+        lookups.reinstall(&endpoint);
+        let links = Arc::new(Links::new(endpoint.clone(), config.connect_timeout));
         let router = Router::builder(endpoint.clone());
-        Ok(Self { endpoint, gate, directory, router, config, relays })
+        Ok(Self { endpoint, gate, lookups, links, router, config, relays })
     }
 
     /// This node's id.
@@ -224,13 +230,21 @@ impl MeshBuilder {
         &self.endpoint
     }
 
-    pub(crate) fn directory(&self) -> &Directory {
-        &self.directory
+    pub(crate) fn lookups(&self) -> &Lookups {
+        &self.lookups
+    }
+
+    pub(crate) fn links(&self) -> &Arc<Links> {
+        &self.links
+    }
+
+    pub(crate) fn key(&self) -> &SecretKey {
+        &self.config.key
     }
 
     /// Starts to accept connections.
     pub fn start(self) -> Mesh {
-        Mesh::start(self.endpoint, self.gate, self.directory, self.router, &self.config, self.relays)
+        Mesh::start(self)
     }
 }
 

@@ -8,14 +8,14 @@ use iroh_blobs::provider::handle_connection;
 
 /// Serves one store.
 #[derive(Debug)]
-pub(super) struct Provider {
+pub(crate) struct Provider {
     store: Store,
     events: EventSender,
     transfers: u32,
 }
 
 impl Provider {
-    pub(super) fn new(store: Store, transfers: u32) -> Self {
+    pub(crate) fn new(store: Store, transfers: u32) -> Self {
         // No event is enabled, so nothing is ever sent on the channel: only the mask counts.
         let mask = EventMask { get_many: RequestMode::Disabled, push: RequestMode::Disabled, ..EventMask::DEFAULT };
         let (events, _none) = EventSender::channel(1, mask);

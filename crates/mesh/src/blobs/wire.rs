@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 /// A receiving stream with bounds.
 #[derive(Debug)]
-pub(super) struct Watched<R> {
+pub(crate) struct Watched<R> {
     inner: R,
     idle: Duration,
     /// The size that the provider must announce in its first eight bytes.
@@ -25,7 +25,7 @@ pub(super) struct Watched<R> {
 impl<R> Watched<R> {
     /// Watches `inner`, which answers a request for `wanted` bytes of a blob of `size` bytes.
     /// What arrives is added to `moved`.
-    pub(super) fn new(inner: R, size: u64, wanted: u64, idle: Duration, moved: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(inner: R, size: u64, wanted: u64, idle: Duration, moved: Arc<AtomicU64>) -> Self {
         // 64 bytes of hashes per 16 KiB group, and the way down to the range.
         let left = HEAD as u64 + wanted + wanted / 128 + SLACK;
         Self { inner, idle, size, head: Vec::with_capacity(HEAD), left, moved }

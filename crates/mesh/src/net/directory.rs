@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use iroh::EndpointId;
 use iroh::address_lookup::{AddressLookup, EndpointInfo, Error, Item};
+use iroh::{Endpoint, EndpointId};
+use iroh_mdns_address_lookup::MdnsAddressLookup;
 use n0_future::boxed::BoxStream;
 use n0_future::stream::{self, StreamExt};
 use protocols::addr::ADDRS_MAX;
@@ -52,6 +53,26 @@ impl Directory {
     /// What is known of a peer.
     pub(crate) fn get(&self, peer: NodeId) -> Option<PeerAddr> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).cloned()
+    }
+}
+
+/// Everything that the endpoint asks where a peer is.
+#[derive(Debug, Clone)]
+pub(crate) struct Lookups {
+    pub(crate) directory: Directory,
+    pub(crate) mdns: Option<MdnsAddressLookup>,
+}
+
+impl Lookups {
+    /// Makes these the only ones that the endpoint has.
+    pub(crate) fn reinstall(&self, endpoint: &Endpoint) {
+        // Fails only for an endpoint that is closed, which asks nobody any more.
+        let Ok(services) = endpoint.address_lookup() else { return };
+        services.clear();
+        services.add(self.directory.clone());
+        if let Some(mdns) = &self.mdns {
+            services.add(mdns.clone());
+        }
     }
 }
 

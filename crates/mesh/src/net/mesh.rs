@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::endpoint::ConnectionError;
-use iroh::protocol::{Router, RouterBuilder};
-use iroh::{Endpoint, RelayConfig, RelayUrl, TransportAddr};
+use iroh::protocol::Router;
+use iroh::{Endpoint, TransportAddr};
 use protocols::{NodeId, PeerAddr};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Directory, Gate, MeshConfig, OnlineError, RelayHealth, RelayRef, addr, relays};
+use super::{Gate, Lookups, MeshBuilder, OnlineError, RelayHealth, RelayRef, addr, relays};
 use crate::rpc::{ConnectError, Link, Links};
 
 /// A running endpoint. Clones share it; [`Mesh::close`] ends it for all of them.
@@ -22,11 +22,10 @@ pub struct Mesh(Arc<Inner>);
 struct Inner {
     endpoint: Endpoint,
     gate: Arc<Gate>,
-    directory: Directory,
+    lookups: Lookups,
     router: Router,
-    links: Links,
+    links: Arc<Links>,
     relays: Vec<RelayRef>,
-    connect_timeout: Duration,
     _watch: Option<AbortOnDropHandle<()>>,
 }
 
@@ -80,24 +79,17 @@ pub enum ProbeError {
 }
 
 impl Mesh {
-    pub(super) fn start(
-        endpoint: Endpoint,
-        gate: Arc<Gate>,
-        directory: Directory,
-        router: RouterBuilder,
-        config: &MeshConfig,
-        relays: Vec<(RelayUrl, Arc<RelayConfig>)>,
-    ) -> Self {
+    pub(super) fn start(built: MeshBuilder) -> Self {
+        let MeshBuilder { endpoint, gate, lookups, links, router, config, relays } = built;
         let watch =
             (!relays.is_empty()).then(|| AbortOnDropHandle::new(tokio::spawn(relays::watch(endpoint.clone(), relays))));
         Self(Arc::new(Inner {
-            links: Links::new(endpoint.clone(), config.connect_timeout),
-            gate,
-            directory,
-            router: router.spawn(),
-            relays: config.relays.clone(),
-            connect_timeout: config.connect_timeout,
             endpoint,
+            gate,
+            lookups,
+            links,
+            router: router.spawn(),
+            relays: config.relays,
             _watch: watch,
         }))
     }
@@ -120,12 +112,12 @@ impl Mesh {
 
     /// Takes note of where a peer is. The newest addresses are tried along with older ones.
     pub fn learn(&self, peer: PeerAddr) {
-        self.0.directory.learn(peer);
+        self.0.lookups.directory.learn(peer);
     }
 
     /// What is known of where a peer is.
     pub fn known(&self, peer: NodeId) -> Option<PeerAddr> {
-        self.0.directory.get(peer)
+        self.0.lookups.directory.get(peer)
     }
 
     /// Waits for a session with a relay.
@@ -242,14 +234,6 @@ impl Mesh {
         if timeout(CLOSE_TIMEOUT / 2, self.0.endpoint.close()).await.is_err() {
             tracing::warn!("the endpoint did not close in time");
         }
-    }
-
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.0.endpoint
-    }
-
-    pub(crate) fn connect_timeout(&self) -> Duration {
-        self.0.connect_timeout
     }
 
     fn introduce(&self, peer: Peer) -> NodeId {

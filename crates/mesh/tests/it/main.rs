@@ -1,5 +1,7 @@
 //! The mesh on loopback: connections, requests, relay, artifacts and documents, with bad peers.
 
+mod blobs;
+mod docs;
 mod net;
 mod relay;
 mod rpc;
