@@ -8,6 +8,7 @@ pub mod blob;
 pub mod control;
 pub mod enroll;
 pub mod entry;
+pub mod export;
 pub mod facts;
 pub mod heartbeat;
 pub mod ids;
