@@ -1,2 +1,7 @@
-//! The one binary.
-fn main() {}
+//! The binary: see the library of the same name.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flt::main()
+}

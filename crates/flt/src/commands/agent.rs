@@ -1,0 +1,129 @@
+//! `flt agent`: the daemon on every node.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use protocols::Ticket;
+use toml::Value;
+
+use crate::app::App;
+use crate::config::{self, AgentConfig, Flag, RoleConfig as _, path_value};
+use crate::daemon;
+use crate::report::{Advise as _, Code};
+
+/// What can be done with an agent.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Run the agent until it is stopped
+    #[command(after_long_help = RUN_EXAMPLES)]
+    Run(Box<AgentArgs>),
+    /// Check the agent's configuration, and list all that is wrong with it
+    #[command(after_long_help = CHECK_EXAMPLES)]
+    CheckConfig {
+        #[command(flatten)]
+        args: Box<AgentArgs>,
+        /// Look at the files that it names, too
+        #[arg(long)]
+        files: bool,
+    },
+}
+
+/// An agent's configuration, by flag.
+#[derive(Debug, Default, Args)]
+pub(crate) struct AgentArgs {
+    /// Join with this ticket, as `flt admin invite` printed it
+    #[arg(long, value_name = "TICKET", conflicts_with = "ticket_file")]
+    join: Option<Ticket>,
+    /// Keep everything in this folder
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Use this key; without it, one is made in the data folder
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Join with the ticket in this file
+    #[arg(long, value_name = "FILE")]
+    ticket_file: Option<PathBuf>,
+    /// Ask for this name; the host's name by default
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Listen on this UDP address; may be given several times
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// Look for the fleet by mDNS on the local network
+    #[arg(long)]
+    mdns: bool,
+    /// Serve /metrics and /healthz here, or `off`
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<String>,
+    /// Log this much, such as `info` or `info,mesh=debug`
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// Give a sign of life this often, in seconds
+    #[arg(long, value_name = "N")]
+    heartbeat_seconds: Option<i64>,
+    /// Let files scores write into this folder alone
+    #[arg(long, value_name = "DIR")]
+    files_root: Option<PathBuf>,
+}
+
+impl AgentArgs {
+    fn flags(&self) -> Vec<Flag> {
+        let path = |path: &Option<PathBuf>| path.as_deref().map(path_value);
+        let text = |text: &Option<String>| text.clone().map(Value::String);
+        let given = [
+            ("--data", "data", path(&self.data)),
+            ("--key-file", "key-file", path(&self.key_file)),
+            ("--ticket-file", "ticket-file", path(&self.ticket_file)),
+            ("--name", "name", text(&self.name)),
+            ("--listen", "listen", config::list_value(&self.listen)),
+            ("--mdns", "mdns", self.mdns.then_some(Value::Boolean(true))),
+            ("--metrics", "metrics", text(&self.metrics)),
+            ("--log", "log", text(&self.log)),
+            ("--heartbeat-seconds", "heartbeat-seconds", self.heartbeat_seconds.map(Value::Integer)),
+            ("--files-root", "files-root", path(&self.files_root)),
+        ];
+        given.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect()
+    }
+}
+
+/// Runs it.
+pub(crate) fn run(command: AgentCommand, app: &App) -> anyhow::Result<Code> {
+    match command {
+        AgentCommand::Run(args) => {
+            let config = load(*args, app)?;
+            let settings = daemon::Settings {
+                role: AgentConfig::ROLE,
+                log: config.log.clone(),
+                metrics: config.metrics,
+                verbose: app.globals.verbose,
+            };
+            daemon::run(&settings, &app.env, |context| crate::run::agent(config, context))
+        }
+        AgentCommand::CheckConfig { args, files } => {
+            let config = load(*args, app)?;
+            daemon::check(&config, files, app)
+        }
+    }
+}
+
+fn load(mut args: AgentArgs, app: &App) -> anyhow::Result<AgentConfig> {
+    let join = args.join.take();
+    let loaded = config::typed(app.config_file(), args.flags(), &app.env).context("cannot run the agent");
+    let mut config: AgentConfig =
+        loaded.hint("see where each value comes from: flt config show agent").code(Code::Config)?;
+    config.join = join;
+    Ok(config)
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  flt agent run --join flt1abc... --data /var/lib/flotilla/agent
+  flt agent run --config /etc/flotilla/agent.toml";
+
+const CHECK_EXAMPLES: &str = "\
+Exits with 0 if the configuration is sound, and with 64 if not.
+
+Examples:
+  flt agent check-config --config agent.toml
+  flt agent check-config --config agent.toml --files";

@@ -1,0 +1,65 @@
+//! Questions: asked only where a person can answer, and never assumed.
+
+use std::io::{BufRead as _, Read as _};
+
+use anyhow::{Context as _, anyhow};
+use zeroize::Zeroizing;
+
+use super::{Output, stderr};
+use crate::report::{Advise as _, Code};
+
+impl Output {
+    /// Lets a destructive command go on: the person types `name`, or `--yes` was given.
+    ///
+    /// # Errors
+    /// If nobody can be asked and `yes` is false (exit code 2), or the answer is another one (exit code 1).
+    pub(crate) fn confirm_name(&self, what: &str, name: &str, yes: bool) -> anyhow::Result<()> {
+        if yes {
+            return Ok(());
+        }
+        let answer = self.ask(&format!("{what}\nType `{name}` to go on: "))?;
+        if answer.trim() == name {
+            return Ok(());
+        }
+        Err(anyhow!("not confirmed: nothing was changed"))
+    }
+
+    /// Lets a command go on after a yes.
+    ///
+    /// # Errors
+    /// As [`confirm_name`](Self::confirm_name).
+    pub(crate) fn confirm(&self, question: &str, yes: bool) -> anyhow::Result<()> {
+        if yes {
+            return Ok(());
+        }
+        let answer = self.ask(&format!("{question} [y/N] "))?;
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Ok(());
+        }
+        Err(anyhow!("not confirmed: nothing was changed"))
+    }
+
+    /// Asks for a passphrase without showing it. Nothing if nobody can be asked.
+    pub(crate) fn passphrase(&self, prompt: &str) -> Option<Zeroizing<String>> {
+        if !self.interactive {
+            return None;
+        }
+        rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
+    }
+
+    fn ask(&self, question: &str) -> anyhow::Result<String> {
+        if !self.interactive {
+            return Err(anyhow!("this needs a confirmation, and there is no terminal to ask on"))
+                .hint("add --yes if you mean it")
+                .code(Code::Usage);
+        }
+        stderr(question);
+        let mut answer = String::new();
+        let mut bounded = std::io::stdin().lock().take(ANSWER_BYTES_MAX);
+        bounded.read_line(&mut answer).context("cannot read the answer")?;
+        Ok(answer)
+    }
+}
+
+/// The longest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: u64 = 1024;
