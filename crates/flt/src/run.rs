@@ -1,0 +1,274 @@
+//! From a daemon's configuration to a daemon that runs.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use mesh::relay::RelayTls as Tls;
+use protocols::key::KeyFormat;
+use protocols::{Name, SecretKey, SignedEntry, Ticket};
+
+use crate::compose::agent::{AgentParts, RunningAgent};
+use crate::compose::coordinator::{ClockPart, CoordinatorParts, RelayParts};
+use crate::compose::{agent as agents, coordinator as coordinators};
+use crate::config::{AgentConfig, CoordinatorConfig, RelayConfig, RelayTls};
+use crate::daemon::{Context, Sample};
+use crate::report::{Advise as _, Code};
+
+mod probe;
+
+pub(crate) use probe::probe;
+
+/// Time between an agent's looks for drift.
+const DRIFT: Duration = Duration::from_secs(600);
+/// File in a data folder that holds the ticket.
+const TICKET_FILE: &str = "ticket";
+/// File in a coordinator's data folder that holds the genesis entry.
+const GENESIS_FILE: &str = "genesis";
+
+/// Runs an agent until `context` says stop.
+pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Result<()> {
+    make_folder(&config.data)?;
+    let key = agent_key(&config)?;
+    let ticket = agent_ticket(&config)?;
+    let name = match &config.name {
+        Some(name) => name.clone(),
+        None => host_name().hint("choose one: flt agent run --name NAME")?,
+    };
+    let parts = AgentParts {
+        data: config.data.clone(),
+        key,
+        ticket: ticket.clone(),
+        name,
+        listen: config.listen.clone(),
+        mdns: config.mdns,
+        documents: true,
+        relay_only: false,
+        heartbeat: config.heartbeat(),
+        drift: DRIFT,
+        files_root: config.files_root.clone(),
+        clock: ClockPart::default(),
+    };
+    let running = agents::start(parts).await.context("cannot start the agent")?;
+    // From now on the folder is enough: the ticket need not be given again.
+    write_private(&config.data.join(TICKET_FILE), &format!("{ticket}\n"))?;
+    measure_agent(&running, &context);
+    context.ready(&format!("agent {} of fleet {}", running.role.id().short(), ticket.name));
+    let ended = until_stopped(&running.mesh, &context).await;
+    running.stop().await;
+    ended
+}
+
+/// Waits for the signal to stop. A router that stopped by itself would leave a daemon that looks alive and answers nobody:
+/// that ends it too, and systemd starts it anew.
+async fn until_stopped(mesh: &mesh::Mesh, context: &Context) -> anyhow::Result<()> {
+    let watched = mesh.clone();
+    context.healthy_if(move || if watched.is_serving() { Ok(()) } else { Err("the endpoint stopped serving".into()) });
+    let gone = async {
+        while mesh.is_serving() {
+            tokio::time::sleep(SERVING_TICK).await;
+        }
+    };
+    tokio::select! {
+        () = context.stop().cancelled() => Ok(()),
+        () = gone => Err(anyhow!("the endpoint stopped serving")),
+    }
+}
+
+/// How often the endpoint is looked at.
+const SERVING_TICK: Duration = Duration::from_secs(5);
+
+fn measure_agent(running: &RunningAgent, context: &Context) {
+    let role = Arc::downgrade(&running.role);
+    context.measure(move || {
+        let Some(role) = role.upgrade() else { return Vec::new() };
+        let stats = role.stats();
+        #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+        let f = |n: u64| n as f64;
+        vec![
+            Sample::gauge("flotilla_ledger_head", "The newest ledger entry known", f(stats.head)),
+            Sample::gauge("flotilla_connected", "Whether a coordinator answers", f(u64::from(stats.connected))),
+            Sample::counter("flotilla_heartbeats_total", "Heartbeats sent", f(stats.beats)),
+            Sample::counter("flotilla_heartbeats_missed_total", "Heartbeats that nobody answered", f(stats.missed)),
+            Sample::counter("flotilla_plays_total", "Declarations played", f(stats.plays)),
+        ]
+    });
+}
+
+/// Runs a coordinator until `context` says stop.
+pub(crate) async fn coordinator(config: CoordinatorConfig, context: Context) -> anyhow::Result<()> {
+    make_folder(&config.data)?;
+    let key_path = config.key_path();
+    let key = SecretKey::read(&key_path, || None)
+        .with_context(|| format!("cannot read the coordinator's key {}", key_path.display()))
+        .hint("the key is made by `flt admin init`, in the coordinator's folder; or name it: --key-file FILE")
+        .code(Code::Config)?;
+    let genesis = genesis(&config)?;
+    let parts = CoordinatorParts {
+        data: config.data.clone(),
+        key,
+        genesis: genesis.clone(),
+        listen: config.listen.clone(),
+        advertise: config.advertise.clone(),
+        relay: config.relay.as_ref().map(|r| relay(r, &config.data, &config.advertise)).transpose()?,
+        mdns: config.mdns,
+        documents: true,
+        clock: ClockPart::default(),
+    };
+    let running = coordinators::start(parts).await.context("cannot start the coordinator")?;
+    save_genesis(&config.data, &genesis)?;
+    let ticket = running.ticket();
+    write_private(&config.data.join(TICKET_FILE), &format!("{ticket}\n"))?;
+    crate::output::print(&format!("{ticket}\n"))?;
+    let role = Arc::downgrade(&running.role);
+    context.measure(move || {
+        let Some(role) = role.upgrade() else { return Vec::new() };
+        let stats = role.stats();
+        #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+        let f = |n: usize| n as f64;
+        #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+        let head = stats.head as f64;
+        vec![
+            Sample::gauge("flotilla_ledger_head", "The newest ledger entry", head),
+            Sample::gauge("flotilla_members", "Members of the fleet", f(stats.members)),
+            Sample::gauge("flotilla_nodes_online", "Agents heard of lately", f(stats.online)),
+            Sample::gauge("flotilla_declarations", "Declarations in force", f(stats.declarations)),
+        ]
+    });
+    context.ready(&format!("coordinator {} of fleet {}", running.role.id().short(), ticket.name));
+    let ended = until_stopped(&running.mesh, &context).await;
+    running.stop().await;
+    ended
+}
+
+fn relay(config: &RelayConfig, data: &Path, advertise: &[SocketAddr]) -> anyhow::Result<RelayParts> {
+    let tls = match (config.tls, &config.cert_file, &config.key_file) {
+        (RelayTls::Files, Some(cert), Some(key)) => Tls::Files { cert: cert.clone(), key: key.clone() },
+        (RelayTls::Files, ..) => {
+            return Err(anyhow!("the relay's certificate and key are not named")).code(Code::Config);
+        }
+        (RelayTls::SelfSigned, ..) => {
+            Tls::SelfSigned { dir: data.join("relay"), names: relay_names(config, advertise) }
+        }
+        (RelayTls::None, ..) => Tls::PlainHttp { allow_public: false },
+    };
+    Ok(RelayParts { listen: config.listen, quic_listen: config.quic_listen, tls, url: config.url.clone() })
+}
+
+/// What the certificate is made for: how nodes reach the relay.
+fn relay_names(config: &RelayConfig, advertise: &[SocketAddr]) -> Vec<String> {
+    let mut names: Vec<String> = advertise.iter().map(|a| a.ip().to_string()).collect();
+    if let Some(url) = &config.url {
+        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let host = match authority.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or(v6),
+            None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+        };
+        names.push(host.to_owned());
+    }
+    if names.is_empty() {
+        names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    }
+    if !config.listen.ip().is_unspecified() {
+        names.push(config.listen.ip().to_string());
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn agent_key(config: &AgentConfig) -> anyhow::Result<SecretKey> {
+    let path = config.key_path();
+    if path.exists() || config.names_key() {
+        let read = SecretKey::read(&path, || None).with_context(|| format!("cannot use the key {}", path.display()));
+        return read.code(Code::Config);
+    }
+    let key = SecretKey::generate();
+    key.write_new(&path, KeyFormat::OpenSsh, "flotilla agent")?;
+    tracing::info!(id = %key.id(), "made a key for this node");
+    Ok(key)
+}
+
+fn agent_ticket(config: &AgentConfig) -> anyhow::Result<Ticket> {
+    if let Some(ticket) = &config.join {
+        return Ok(ticket.clone());
+    }
+    let kept = config.data.join(TICKET_FILE);
+    let path = match &config.ticket_file {
+        Some(path) => path.clone(),
+        None if kept.exists() => kept,
+        None => {
+            return Err(anyhow!("the agent has no ticket: it knows neither its fleet nor where that is"))
+                .hint("get one from an admin, `flt admin invite`, then: flt agent run --join TICKET")
+                .code(Code::Config);
+        }
+    };
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read the ticket {}", path.display()));
+    let text = text.code(Code::Config)?;
+    text.parse::<Ticket>().with_context(|| format!("cannot use the ticket in {}", path.display())).code(Code::Config)
+}
+
+fn host_name() -> anyhow::Result<Name> {
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy().to_ascii_lowercase();
+    let short = host.split('.').next().unwrap_or(&host);
+    short.parse().with_context(|| format!("the host's name `{short}` cannot be a node's name"))
+}
+
+fn genesis(config: &CoordinatorConfig) -> anyhow::Result<SignedEntry> {
+    let kept = config.data.join(GENESIS_FILE);
+    let path = match &config.genesis {
+        Some(path) => path.clone(),
+        None if kept.exists() => kept,
+        None => {
+            return Err(anyhow!("the coordinator does not know its fleet: no genesis entry is named"))
+                .hint("found a fleet with `flt admin init`, which writes one, then: flt coordinator run --genesis FILE")
+                .code(Code::Config);
+        }
+    };
+    let file = File::open(&path).with_context(|| format!("cannot read the genesis entry {}", path.display()));
+    let entry = protocols::export::read(BufReader::new(file.code(Code::Config)?)).next();
+    let entry = entry.with_context(|| format!("{} is empty", path.display())).code(Code::Config)?;
+    entry.with_context(|| format!("cannot read the genesis entry in {}", path.display())).code(Code::Config)
+}
+
+fn save_genesis(data: &Path, genesis: &SignedEntry) -> anyhow::Result<()> {
+    let path = data.join(GENESIS_FILE);
+    if path.exists() {
+        return Ok(());
+    }
+    let mut line = Vec::new();
+    protocols::export::write_line(&mut line, genesis)?;
+    write_private(&path, &String::from_utf8_lossy(&line))
+}
+
+fn make_folder(dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("cannot make the data folder {}", dir.display()))
+        .hint("choose another one: --data DIR")
+        .code(Code::Config)
+}
+
+/// Writes a file that only its owner may read: whole or not at all, and not again if it says the same.
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    if std::fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        // Made readable for its owner alone.
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(dir)?.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
