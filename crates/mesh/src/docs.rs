@@ -28,6 +28,7 @@ use iroh::Endpoint;
 use iroh_docs::{Author, NamespaceSecret};
 use protocols::{NodeId, PeerAddr, SecretKey};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::{Lookups, MeshBuilder};
@@ -290,6 +291,12 @@ impl Plane {
         if let Some(stack) = stack {
             stack.shutdown().await;
         }
+    }
+
+    /// When a document is to be synced next: at intervals, and not all documents at once.
+    fn next_sync(&self, id: DocId) -> Instant {
+        let share = f64::from(id.0[0]) / 255.0;
+        Instant::now() + self.tuning.resync.mul_f64(0.75 + share / 2.0)
     }
 
     /// Where to look for a document: these peers, with what is known of their whereabouts.

@@ -176,7 +176,7 @@ impl Doc {
                     }
                     self.want(&mut wanted, all);
                 }
-                next_sync = Instant::now() + tuning.resync;
+                next_sync = plane.next_sync(self.id);
             }
             for (key, known) in &wanted {
                 let due = asked.get(key).is_none_or(|at| at.elapsed() >= tuning.repair);

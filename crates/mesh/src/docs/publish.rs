@@ -156,7 +156,7 @@ impl Doc {
                 if !std::mem::take(&mut first) {
                     self.settle(plane, stack, inbox.all(plane).await.0).await;
                 }
-                next_sync = Instant::now() + plane.tuning.resync;
+                next_sync = plane.next_sync(self.id);
             }
             let news = inbox.wait(next_sync.saturating_duration_since(Instant::now())).await;
             if news.ended {

@@ -32,7 +32,13 @@ impl ProtocolHandler for Forward {
         } else if self.alpn == iroh_gossip::ALPN {
             stack.accept_gossip(connection).await;
         } else {
-            Provider::new(stack.values.clone(), VALUE_TRANSFERS).accept(connection).await?;
+            // A connection that outlived its stack would be served from a store that is empty.
+            let held = connection.clone();
+            let provider = Provider::new(stack.values.clone(), VALUE_TRANSFERS);
+            tokio::select! {
+                ended = provider.accept(connection) => ended?,
+                () = stack.ended.cancelled() => held.close(CLOSE_REBUILDING.into(), b"starting anew"),
+            }
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use iroh_gossip::net::Gossip;
 use iroh_gossip::proto::HyparviewConfig;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::lock;
 
@@ -30,6 +31,8 @@ pub(super) struct Stack {
     pub(super) values: Store,
     gossip: Gossip,
     tasks: Mutex<JoinSet<()>>,
+    /// Set when it ends, for those who serve from it.
+    pub(super) ended: CancellationToken,
 }
 
 impl Stack {
@@ -55,7 +58,15 @@ impl Stack {
         sync.import_author(author.clone()).await.map_err(|e| format!("{e:#}"))?;
         static LIVES: AtomicU64 = AtomicU64::new(1);
         let life = LIVES.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { life, docs: Docs::new(engine), sync, values, gossip, tasks: Mutex::default() })
+        Ok(Self {
+            life,
+            docs: Docs::new(engine),
+            sync,
+            values,
+            gossip,
+            tasks: Mutex::default(),
+            ended: CancellationToken::new(),
+        })
     }
 
     /// Runs something for as long as the stack lives.
@@ -79,6 +90,7 @@ impl Stack {
     }
 
     pub(super) async fn shutdown(&self) {
+        self.ended.cancel();
         let mut tasks = std::mem::take(&mut *lock(&self.tasks));
         tasks.shutdown().await;
         // A stack that stalled does not answer: then it is dropped as it is.

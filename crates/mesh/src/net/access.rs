@@ -158,5 +158,6 @@ pub(crate) const CLOSE_REFUSED: u32 = 403;
 pub(crate) const CLOSE_TOO_MANY: u32 = 429;
 /// The reason that goes with [`CLOSE_REFUSED`].
 const NOT_ALLOWED: &[u8] = b"not allowed";
-/// Live incoming connections of one peer, over all protocols.
-const PEER_CONNECTIONS_MAX: usize = 64;
+/// Live incoming connections of one peer, over all protocols. Documents make one for each that is
+/// being synced, so this is far more than requests need.
+const PEER_CONNECTIONS_MAX: usize = 1024;
