@@ -1,6 +1,7 @@
 //! Founding a fleet: the genesis entry.
 
-use protocols::entry::{Founder, Genesis};
+use protocols::entry::{Founder, Genesis, VerifyError};
+use protocols::export::{self, ExportError};
 use protocols::{Body, Digest, Entry, FleetId, FleetState, Millis, Name, Refusal, SecretKey, SignedEntry};
 
 /// A fleet that was founded.
@@ -22,7 +23,7 @@ pub enum FoundError {
     Refused(#[from] Refusal),
     /// The entry cannot be written.
     #[error("cannot write the genesis entry")]
-    Unwritable(#[from] protocols::entry::VerifyError),
+    Unwritable(#[from] VerifyError),
 }
 
 /// Founds a fleet whose admin holds `key`. `nonce` is randomness.
@@ -41,6 +42,39 @@ pub fn found(
     let body = Body::Genesis(Genesis { name, nonce, admins, coordinators });
     let entry = Entry { fleet: None, seq: 0, prev: None, at: now, author: key.id(), body };
     let genesis = entry.sign(key)?;
+    let state = FleetState::found(&genesis.clone().verify()?)?;
+    Ok(Founded { fleet: state.fleet(), genesis, state })
+}
+
+/// A genesis entry as a file that a coordinator reads: an exported ledger of one line.
+pub fn genesis_to_text(genesis: &SignedEntry) -> String {
+    let mut text = Vec::new();
+    // Writing into memory does not fail; text that is cut would be refused when it is read.
+    drop(export::write_line(&mut text, genesis));
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Why a text is not a genesis entry.
+#[derive(Debug, thiserror::Error)]
+pub enum BadGenesis {
+    /// Not what [`genesis_to_text`] writes.
+    #[error("it is no genesis file")]
+    Malformed(#[source] ExportError),
+    /// The entry's signature does not hold.
+    #[error("the genesis entry does not verify")]
+    Unverified(#[from] VerifyError),
+    /// The entry is not sound.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// Reads what [`genesis_to_text`] wrote, and checks it.
+///
+/// # Errors
+/// [`BadGenesis`].
+pub fn genesis_from_text(text: &str) -> Result<Founded, BadGenesis> {
+    let first = export::read(text.as_bytes()).next().unwrap_or(Err(ExportError::Empty));
+    let genesis = first.map_err(BadGenesis::Malformed)?;
     let state = FleetState::found(&genesis.clone().verify()?)?;
     Ok(Founded { fleet: state.fleet(), genesis, state })
 }
@@ -65,6 +99,11 @@ mod tests {
         assert!(one.state.is_coordinator(coordinator.id()));
         assert!(one.state.admins().contains_key(&key.id()));
         assert_ne!(one.fleet, found(Digest::from_bytes([2; 32])).fleet);
+        let text = genesis_to_text(&one.genesis);
+        assert_eq!(genesis_from_text(&text).unwrap().fleet, one.fleet);
+        for bad in ["", "{}", &text.replace("\"entry\":\"e", "\"entry\":\"f"), &text[..text.len() / 2]] {
+            assert!(genesis_from_text(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
