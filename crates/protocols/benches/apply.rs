@@ -2,6 +2,7 @@
 
 // The state is what is measured here; whatever goes wrong ends the program.
 #![allow(clippy::unwrap_used, reason = "a benchmark stops at the first error")]
+#![allow(clippy::disallowed_methods, reason = "time is what is measured")]
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -176,7 +176,7 @@ mod tests {
     fn tickets_round_trip() {
         let text = ticket().to_string();
         assert_eq!(text.parse::<Ticket>().unwrap(), ticket());
-        assert_eq!(format!(" {}\n", text).parse::<Ticket>().unwrap(), ticket());
+        assert_eq!(format!(" {text}\n").parse::<Ticket>().unwrap(), ticket());
         assert!(!format!("{:?}", ticket()).contains(&data_encoding::HEXLOWER.encode(&[3; 32])));
     }
 

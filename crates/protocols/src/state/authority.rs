@@ -132,6 +132,9 @@ impl FleetState {
     ) -> Result<Vec<Selector>, String> {
         let mut outside = None;
         for capability in self.holding(who, Verb::Publish, now).filter(|c| c.covers_kind(kind)) {
+            if capability.scopes.iter().all(|s| s.on.is_everything()) {
+                return Ok(Vec::new());
+            }
             let stray = self.select(on).find(|(_, m)| !capability.covers_node(m.name.as_str(), &m.labels));
             match stray {
                 None => return Ok(capability.within()),

@@ -273,12 +273,12 @@ fn filled() -> (tempfile::TempDir, FleetId, Vec<SignedEntry>) {
 fn exercise(dir: &Path, fleet: FleetId, chain: &[SignedEntry]) {
     let Ok(store) = Store::open(dir) else { return };
     let store = Arc::new(store);
-    if let Ok(mut ledger) = Ledger::open(Arc::clone(&store), Some(fleet)) {
-        if let Some(head) = ledger.head() {
-            let at = usize::try_from(head.seq).unwrap();
-            assert_eq!(head.hash, chain[at].hash(), "only what was written is believed");
-            drop(ledger.append(chain.to_vec()));
-        }
+    if let Ok(mut ledger) = Ledger::open(Arc::clone(&store), Some(fleet))
+        && let Some(head) = ledger.head()
+    {
+        let at = usize::try_from(head.seq).unwrap();
+        assert_eq!(head.hash, chain[at].hash(), "only what was written is believed");
+        drop(ledger.append(chain.to_vec()));
     }
     if let Ok(records) = Records::open(Arc::clone(&store)) {
         drop(records.put(vec![record(1, "a", 9, "x")], true));

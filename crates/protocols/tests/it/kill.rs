@@ -35,6 +35,7 @@ fn ledger_survives_kill_after_ack() {
 }
 
 /// Starts a child, kills it somewhere in its work, and gives what it acknowledged.
+#[allow(clippy::disallowed_methods, reason = "the moment of death is random, nothing is waited for")]
 fn run_and_kill(dir: &Path) -> Vec<Head> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child_appends_until_it_is_killed", "--ignored", "--nocapture", "--test-threads=1"])
@@ -46,7 +47,7 @@ fn run_and_kill(dir: &Path) -> Vec<Head> {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut acked = Vec::new();
     let mut read = |acked: &mut Vec<Head>| {
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             // A line that was cut off by the end is no acknowledgement.
             if let Some(head) = line.ok().as_deref().and_then(parse) {
                 acked.push(head);

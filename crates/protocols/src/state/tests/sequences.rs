@@ -79,9 +79,11 @@ fn any_try() -> impl Strategy<Value = Try> {
 /// Applies one attempt; with a checkpoint's digest put right half of the time.
 fn attempt(chain: &mut Chain, t: &Try) -> Result<(), Refusal> {
     let body = match &t.body {
-        Body::Checkpoint(_) if t.twist % 2 == 0 => Body::Checkpoint(Checkpoint { state: chain.state.digest() }),
+        Body::Checkpoint(_) if t.twist.is_multiple_of(2) => {
+            Body::Checkpoint(Checkpoint { state: chain.state.digest() })
+        }
         // The fleet of these tests has another id than the one the strategy knows.
-        Body::Redeem(r) if t.twist % 8 != 0 => {
+        Body::Redeem(r) if !t.twist.is_multiple_of(8) => {
             let n = |key: NodeId| KEYS.into_iter().find(|n| id(*n) == key).unwrap();
             Body::Redeem(redeem(chain.state.fleet(), n(r.invite), n(r.key), r.name.as_str()))
         }
