@@ -35,7 +35,6 @@ fn ledger_survives_kill_after_ack() {
 }
 
 /// Starts a child, kills it somewhere in its work, and gives what it acknowledged.
-#[allow(clippy::disallowed_methods, reason = "the moment of death is random, nothing is waited for")]
 fn run_and_kill(dir: &Path) -> Vec<Head> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child_appends_until_it_is_killed", "--ignored", "--nocapture", "--test-threads=1"])

@@ -18,16 +18,13 @@ fn a_full_disk_refuses_and_is_usable_once_there_is_space() {
         eprintln!("skipped: {name} (FLT_SKIP_SYSTEM_TESTS=1)");
         return;
     }
-    let dir = match std::env::var_os(INSIDE) {
-        Some(dir) => dir,
-        None => {
-            let dir = tempfile::tempdir().unwrap();
-            let mut child = Command::new("unshare");
-            child.args(["--mount", "--map-root-user"]).arg(std::env::current_exe().unwrap());
-            let status = child.args(["--exact", name, "--nocapture"]).env(INSIDE, dir.path()).status().unwrap();
-            assert!(status.success(), "{status}");
-            return;
-        }
+    let Some(dir) = std::env::var_os(INSIDE) else {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new("unshare");
+        child.args(["--mount", "--map-root-user"]).arg(std::env::current_exe().unwrap());
+        let status = child.args(["--exact", name, "--nocapture"]).env(INSIDE, dir.path()).status().unwrap();
+        assert!(status.success(), "{status}");
+        return;
     };
     let dir = Path::new(&dir);
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(dir).status().unwrap();
