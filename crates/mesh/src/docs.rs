@@ -98,7 +98,7 @@ pub struct DocTuning {
 impl Default for DocTuning {
     fn default() -> Self {
         Self {
-            resync: Duration::from_secs(45),
+            resync: Duration::from_secs(60),
             repair: Duration::from_secs(5),
             rebuild_after: 100_000,
             stall: Duration::from_secs(10),

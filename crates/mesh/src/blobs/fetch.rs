@@ -387,6 +387,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of one range is meant")]
     fn segments_cover_what_is_missing_and_nothing_else() {
         for (missing, providers) in [
             (vec![0..1], 1),

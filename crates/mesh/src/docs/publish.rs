@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use iroh_blobs::Hash;
 use iroh_docs::{Capability, ContentStatus, NamespaceSecret, Record, SignedEntry};
-use protocols::NodeId;
 use tokio::time::{Instant, timeout};
 
 use super::inbox::{Inbox, Known};
@@ -105,8 +104,6 @@ pub(super) struct Doc {
     secret: NamespaceSecret,
     /// By key with its terminator; `None` where it was removed.
     values: Mutex<BTreeMap<Bytes, Option<Bytes>>>,
-    /// Who follows, as far as it was seen.
-    readers: Mutex<HashSet<NodeId>>,
     /// The stack that it has joined, so that it joins each once.
     joined: AtomicU64,
     writing: tokio::sync::Mutex<()>,
@@ -114,14 +111,7 @@ pub(super) struct Doc {
 
 impl Doc {
     pub(super) fn new(id: DocId, secret: NamespaceSecret) -> Self {
-        Self {
-            id,
-            secret,
-            values: Mutex::default(),
-            readers: Mutex::default(),
-            joined: AtomicU64::new(0),
-            writing: tokio::sync::Mutex::default(),
-        }
+        Self { id, secret, values: Mutex::default(), joined: AtomicU64::new(0), writing: tokio::sync::Mutex::default() }
     }
 
     /// Publishes on a stack, for as long as that lives.
@@ -149,10 +139,12 @@ impl Doc {
         }
         let mut next_sync = Instant::now();
         let mut first = true;
+        let mut lost = HashSet::new();
         loop {
             if Instant::now() >= next_sync {
-                let readers: Vec<_> = lock(&self.readers).iter().copied().collect();
-                inbox.sync(plane, readers).await;
+                // Readers sync with us at intervals. Our part is to be listening again if bad input has
+                // ended that, and to look for those that we lost.
+                inbox.sync(plane, std::mem::take(&mut lost)).await;
                 if !std::mem::take(&mut first) {
                     self.settle(plane, stack, inbox.all(plane).await.0).await;
                 }
@@ -162,15 +154,8 @@ impl Doc {
             if news.ended {
                 return;
             }
-            {
-                let mut readers = lock(&self.readers);
-                for reader in news.up {
-                    if readers.len() < READERS_MAX {
-                        readers.insert(reader);
-                    }
-                }
-            }
             if !news.down.is_empty() {
+                lost.extend(news.down);
                 next_sync = next_sync.min(Instant::now() + AFTER_DOWN);
             }
             self.settle(plane, stack, news.entries).await;
@@ -199,11 +184,8 @@ impl Doc {
         let _one = self.writing.lock().await;
         let Some(value) = lock(&self.values).get(&key).cloned() else { return };
         let write = async {
-            let doc = match stack.docs.open(self.id.0.into()).await {
-                Ok(Some(doc)) => doc,
-                // Not joined yet: joining writes all there is.
-                _ => return Ok(()),
-            };
+            // Not joined yet: joining writes all there is.
+            let Ok(Some(doc)) = stack.docs.open(self.id.0.into()).await else { return Ok(()) };
             let author = plane.author.id();
             let now = now();
             if at_least <= now {
@@ -256,7 +238,5 @@ fn now() -> u64 {
 
 /// Ends every key.
 pub(super) const TERMINATOR: u8 = 0;
-/// Readers that are remembered.
-const READERS_MAX: usize = 5000;
 /// How soon after a neighbour was lost a sync is started.
 const AFTER_DOWN: Duration = Duration::from_millis(500);

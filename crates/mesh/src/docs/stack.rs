@@ -37,9 +37,8 @@ pub(super) struct Stack {
 
 impl Stack {
     pub(super) async fn spawn(endpoint: &Endpoint, author: &Author) -> Result<Self, String> {
-        let mut membership = HyparviewConfig::default();
         // With the default of 5, a document whose readers cannot reach each other reaches 5 of them.
-        membership.active_view_capacity = ACTIVE_VIEW;
+        let membership = HyparviewConfig { active_view_capacity: ACTIVE_VIEW, ..HyparviewConfig::default() };
         let gossip =
             Gossip::builder().max_message_size(GOSSIP_BYTES_MAX).membership_config(membership).spawn(endpoint.clone());
         let values: Store = MemStore::new().into();

@@ -127,7 +127,7 @@ pub(super) async fn online(endpoint: &Endpoint, relays: &[RelayRef], within: Dur
             Err(why) => found = found.or(Some(why)),
         }
     }
-    Err(found.unwrap_or(OnlineError::Timeout { url: first.url.clone(), waited: within, last }))
+    Err(found.unwrap_or_else(|| OnlineError::Timeout { url: first.url.clone(), waited: within, last }))
 }
 
 /// Tries to reach a relay and to shake hands with it, to learn what exactly fails.
