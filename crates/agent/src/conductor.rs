@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use protocols::state::Declaration;
 use protocols::{Outcome, Subject, Verdict};
-use scores::Assignment;
+use scores::{Assignment, PlayReport};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -132,8 +132,8 @@ impl Agent {
         };
         self.plays.fetch_add(1, Ordering::Relaxed);
         let report = match self.check(&assignment) {
-            Ok(()) => self.ensemble.play(&assignment, &stage).await,
-            Err(why) => scores::PlayReport { verdict: Verdict::Refused, message: why, steps: Vec::new(), attempts: 0 },
+            Ok(()) => self.play_in_task(&assignment, stage).await,
+            Err(why) => PlayReport { verdict: Verdict::Refused, message: why, steps: Vec::new(), attempts: 0 },
         };
         self.uplink.play_ended().await;
         let failed_before = before.map_or(0, |p| p.failures);
@@ -146,6 +146,20 @@ impl Agent {
             message = report.message, "played"
         );
         self.report_play(&assignment, report.verdict, report.message, report.steps, report.attempts);
+    }
+
+    /// Plays in a task of its own: a panic in the code of a score must not end the agent. The trial stays open then, and
+    /// is judged when it is played again.
+    async fn play_in_task(&self, assignment: &Assignment, stage: PlayStage) -> PlayReport {
+        let ensemble = Arc::clone(&self.ensemble);
+        let assignment = assignment.clone();
+        let task = tokio::spawn(async move { ensemble.play(&assignment, &stage).await });
+        task.await.unwrap_or_else(|error| PlayReport {
+            verdict: Verdict::Failed,
+            message: format!("the play ended in a bug of flt: {error}"),
+            steps: Vec::new(),
+            attempts: 1,
+        })
     }
 
     /// The subject was signed next to the score; it must be the one that the score itself names.

@@ -122,8 +122,14 @@ impl Agent {
         let coordinators: Vec<NodeId> = state.with_role(Role::Coordinator).map(|(id, _)| id).collect();
         let sealed = postcard::to_stdvec(record).ok().and_then(|plain| Sealed::seal(&plain, &coordinators).ok());
         if let Some(bytes) = sealed.and_then(|s| postcard::to_stdvec(&s).ok()) {
-            self.uplink.publish(record.key.clone(), bytes.into());
+            self.uplink.publish(self.document_key(&record.key), bytes.into());
         }
+    }
+
+    /// A key that says nothing: a document's keys are there for all who sync it.
+    fn document_key(&self, name: &str) -> String {
+        let secret = self.options.key.derive("flotilla document keys 1");
+        blake3::keyed_hash(&secret, name.as_bytes()).to_hex()[..32].to_owned()
     }
 
     pub(crate) fn book_value<T: DeserializeOwned>(&self, name: &str) -> Option<T> {

@@ -29,6 +29,7 @@ pub fn admit(
     if e.prev != Some(state.head().hash) {
         return Err(SubmitError::StaleHead { head: state.head() });
     }
+    state.check_clock(e.at, now)?;
     let skew = CLOCK_SKEW_MAX.as_millis() as i128;
     let off = i128::from(e.at.0) - i128::from(now.0);
     if off.abs() > skew {

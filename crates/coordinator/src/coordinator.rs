@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocols::control::NodeReport;
-use protocols::entry::{Head, Verb};
+use protocols::entry::Head;
 use protocols::facts::StableFacts;
 use protocols::record::{FACTS_STABLE, VerifiedRecord};
 use protocols::seal::Sealed;
@@ -177,12 +177,8 @@ impl Coordinator {
         if protocol == alpn::ENROLL {
             return !state.revoked().contains_key(&peer);
         }
-        if protocol == alpn::CONTROL || protocol == alpn::BLOBS {
-            return state.knows(peer);
-        }
-        // Documents: this coordinator dials agents. If agents could dial it, whoever learns the id of another's document
-        // could ask for it here.
-        state.is_coordinator(peer) || state.may(peer, Verb::Read, (self.clock)())
+        // Documents too: agents' values are sealed to coordinators, and the ledger is for all members to read.
+        state.knows(peer)
     }
 
     /// Whether a key may use the relay: members, and those whose token proves that they hold an open invite.

@@ -48,7 +48,8 @@ pub async fn connect(
     mdns: bool,
 ) -> anyhow::Result<AdminLink> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
-    let folder = tempfile::Builder::new().prefix("offered-").tempdir_in(dir).context("cannot make a folder for blobs")?;
+    let folder =
+        tempfile::Builder::new().prefix("offered-").tempdir_in(dir).context("cannot make a folder for blobs")?;
     let coordinators: Vec<NodeId> = ticket.coordinators.iter().map(|c| c.id).collect();
     let coordinator = coordinators.first().copied().context("the ticket names no coordinator")?;
     // Coordinators fetch what they are offered; nobody else has a reason to call.

@@ -22,9 +22,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Late;
 use super::coordinator::{ClockPart, STOP_DEADLINE};
 use super::documents::{Documents, Heard};
-use super::Late;
 
 /// What an agent runs with.
 #[derive(Debug, Clone)]
@@ -91,10 +91,9 @@ pub async fn start(parts: AgentParts) -> anyhow::Result<RunningAgent> {
     config.resolve = Some(Arc::new(AskCoordinator(Arc::clone(&late))));
     let blobs = BlobPlane::open(BlobConfig::new(parts.data.join("blobs"))).await?;
     let builder = MeshBuilder::bind(config).await.context("cannot join the network")?;
-    let builder = builder
-        .serve::<Node>(alpn::NODE, super::small_limits(), Arc::new(Serve(Arc::clone(&late))))
-        .blobs(&blobs);
-    let (builder, documents) = Documents::install(builder, parts.documents);
+    let builder =
+        builder.serve::<Node>(alpn::NODE, super::small_limits(), Arc::new(Serve(Arc::clone(&late)))).blobs(&blobs);
+    let (builder, documents) = Documents::install(builder, parts.documents).await?;
     let mesh = builder.start();
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
@@ -116,7 +115,7 @@ pub async fn start(parts: AgentParts) -> anyhow::Result<RunningAgent> {
     };
     late.set(&role);
     let heard = Arc::downgrade(&role);
-    uplink.documents.start(mesh.clone(), &tasks, &stop, move |heard_now: Heard| {
+    uplink.documents.start(&tasks, &stop, move |heard_now: Heard| {
         if let Some(role) = heard.upgrade() {
             role.ingest(&heard_now.key, &heard_now.value);
         }
@@ -218,7 +217,8 @@ impl MeshUplink {
             UplinkError { why: scores::chain(&error), transient }
         })?;
         // Kept for others to fetch, until the pins are swept at the next start.
-        let failed = |error: &(dyn std::error::Error + 'static)| UplinkError { why: scores::chain(error), transient: true };
+        let failed =
+            |error: &(dyn std::error::Error + 'static)| UplinkError { why: scores::chain(error), transient: true };
         self.blobs.pin(&format!("served/{}", blob.hash), blob).await.map_err(|e| failed(&e))?;
         tokio::fs::create_dir_all(&self.artifacts).await.map_err(|e| failed(&e))?;
         let path = self.artifacts.join(blob.hash.to_string());

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::documents::{Documents, Heard};
 use super::Late;
+use super::documents::{Documents, Heard};
 
 /// How long the parts of a role may take to stop.
 pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(15);
@@ -117,11 +117,12 @@ pub async fn start(parts: CoordinatorParts) -> anyhow::Result<RunningCoordinator
         .serve::<Control>(alpn::CONTROL, super::control_limits(), Arc::clone(&server))
         .serve::<Enrollment>(alpn::ENROLL, super::small_limits(), server)
         .blobs(&blobs);
-    let (builder, documents) = Documents::install(builder, parts.documents);
+    let (builder, documents) = Documents::install(builder, parts.documents).await?;
     let mesh = builder.start();
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
-    let wire = Arc::new(MeshWire { mesh: mesh.clone(), blobs: blobs.clone(), documents, advertise: parts.advertise, pins });
+    let wire =
+        Arc::new(MeshWire { mesh: mesh.clone(), blobs: blobs.clone(), documents, advertise: parts.advertise, pins });
     let options = coordinator::Options {
         key: parts.key,
         genesis: parts.genesis,
@@ -137,7 +138,7 @@ pub async fn start(parts: CoordinatorParts) -> anyhow::Result<RunningCoordinator
     };
     late.set(&role);
     let heard = Arc::downgrade(&role);
-    wire.documents.start(mesh.clone(), &tasks, &stop, move |heard_now: Heard| {
+    wire.documents.start(&tasks, &stop, move |heard_now: Heard| {
         if let Some(role) = heard.upgrade() {
             role.ingest_document(&heard_now.value);
         }
@@ -150,8 +151,9 @@ pub async fn start(parts: CoordinatorParts) -> anyhow::Result<RunningCoordinator
 
 async fn start_relay(parts: &RelayParts, late: &Arc<Late<Coordinator>>) -> anyhow::Result<RelayServer> {
     let late = Arc::clone(late);
-    let access =
-        move |peer: NodeId, token: Option<&str>| late.get().is_some_and(|c| c.allows_relay(peer, token) || peer == c.id());
+    let access = move |peer: NodeId, token: Option<&str>| {
+        late.get().is_some_and(|c| c.allows_relay(peer, token) || peer == c.id())
+    };
     let config = RelayServerConfig {
         listen: parts.listen,
         quic_listen: parts.quic_listen,
@@ -166,11 +168,7 @@ fn relay_pin(server: &RelayServer, parts: &RelayParts, advertise: &[SocketAddr])
     let local = if bound.is_unspecified() { std::net::Ipv4Addr::LOCALHOST.into() } else { bound };
     let host = advertise.first().map_or(local, SocketAddr::ip);
     let reference = server.reference(&host.to_string());
-    RelayPin {
-        url: parts.url.clone().unwrap_or(reference.url),
-        ca: reference.ca_der,
-        quic_port: reference.quic_port,
-    }
+    RelayPin { url: parts.url.clone().unwrap_or(reference.url), ca: reference.ca_der, quic_port: reference.quic_port }
 }
 
 impl RunningCoordinator {
