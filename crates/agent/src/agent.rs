@@ -1,6 +1,6 @@
 //! The agent itself: what it holds, how it is opened, what runs.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use protocols::entry::{Head, Role, Verb};
 use protocols::record::VerifiedRecord;
 use protocols::store::{Ledger, LedgerError, RecordBook, Store, StoreError};
 use protocols::ticket::InviteSecret;
-use protocols::{FleetState, Millis, Name, NodeId, PeerAddr, SecretKey, SignedEntry, Ticket, alpn};
+use protocols::{FleetState, Millis, Name, NodeId, PeerAddr, Refusal, SecretKey, SignedEntry, Ticket, alpn};
 use scores::Ensemble;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ pub struct Options {
     pub drift: Duration,
     /// How long after its start the agent waits for news before it acts on what it knows.
     pub grace: Duration,
+    /// Whether entries are asked for. Without, news come by documents alone, once the node has joined.
+    pub pulls: bool,
     /// The clock.
     pub clock: Clock,
 }
@@ -66,6 +68,8 @@ pub struct Stats {
     pub head: u64,
     /// Whether a coordinator is connected.
     pub connected: bool,
+    /// Whether a coordinator showed a history that differs from ours, since the start.
+    pub split: bool,
     /// Heartbeats sent.
     pub beats: u64,
     /// Heartbeats that nobody answered in time.
@@ -85,12 +89,14 @@ pub struct Agent {
     ledger: Mutex<Ledger>,
     /// The state, once there is a genesis entry.
     pub(crate) state: watch::Sender<Option<Arc<FleetState>>>,
-    /// The newest entry that any coordinator has spoken of.
+    /// The newest entry that the coordinator of now has spoken of, or that somebody of this fleet signed.
     pub(crate) newest: watch::Sender<u64>,
+    /// The newest entry that a document names: worth a question, no more, because nobody signs it.
+    hinted: AtomicU64,
     /// The coordinator that is connected.
     pub(crate) coordinator: watch::Sender<Option<NodeId>>,
-    /// A history that cannot be: the agent takes no further entries.
-    pub(crate) forked: watch::Sender<bool>,
+    /// A coordinator showed two histories: an alarm that stays.
+    split: AtomicBool,
     /// Wakes the tail: an entry is known to be missing.
     pub(crate) behind: Notify,
     /// Wakes the reporter: a record was written.
@@ -135,7 +141,8 @@ impl Agent {
             ledger: Mutex::new(ledger),
             state: watch::Sender::new(state),
             coordinator: watch::Sender::new(None),
-            forked: watch::Sender::new(false),
+            hinted: AtomicU64::new(0),
+            split: AtomicBool::new(false),
             behind: Notify::new(),
             written: Notify::new(),
             beats: AtomicU64::new(0),
@@ -172,6 +179,7 @@ impl Agent {
         Stats {
             head: self.head().map_or(0, |h| h.seq),
             connected: self.is_connected(),
+            split: self.split.load(Ordering::Relaxed),
             beats: self.beats.load(Ordering::Relaxed),
             missed: self.missed.load(Ordering::Relaxed),
             plays: self.plays.load(Ordering::Relaxed),
@@ -216,7 +224,10 @@ impl Agent {
     pub fn ingest(&self, key: &str, value: &Bytes) {
         if key == "head" {
             if let Ok(head) = postcard::from_bytes::<Head>(value) {
-                self.heard_of(head.seq);
+                self.hinted.fetch_max(head.seq, Ordering::Relaxed);
+                if self.head().is_none_or(|h| h.seq < head.seq) {
+                    self.behind.notify_one();
+                }
             }
             return;
         }
@@ -252,6 +263,19 @@ impl Agent {
         }
     }
 
+    /// A coordinator that was connected just now says how far it is. What others claimed before holds no longer: one
+    /// that lied must not keep the node from acting for ever.
+    pub(crate) fn welcomed(&self, seq: u64) {
+        self.hinted.store(0, Ordering::Relaxed);
+        self.newest.send_if_modified(|newest| std::mem::replace(newest, seq) != seq);
+    }
+
+    /// Whether it is worth a question whether there are entries that are not here.
+    pub(crate) fn may_lack(&self) -> bool {
+        let hinted = self.hinted.load(Ordering::Relaxed);
+        !self.caught_up() || self.head().is_none_or(|h| h.seq < hinted)
+    }
+
     pub(crate) fn head(&self) -> Option<Head> {
         self.state.borrow().as_ref().map(|s| s.head())
     }
@@ -262,7 +286,19 @@ impl Agent {
         if ledger.state().is_none() && !entries.is_empty() {
             ledger.found(entries.remove(0), self.options.ticket.fleet)?;
         }
-        let result = ledger.append(entries);
+        let mut result = ledger.append(entries);
+        if let Err(LedgerError::Fork { seq, ours, theirs }) = &result {
+            match refused_at(&ledger, *seq, theirs) {
+                // Anybody of the fleet can sign something for a place that is taken. Only what could have stood there
+                // proves anything.
+                Some(refusal) => result = Err(LedgerError::Refused { seq: *seq, refusal }),
+                None => {
+                    let (ours, theirs) = (ours.hash(), theirs.hash());
+                    tracing::error!(seq, %ours, %theirs, "the coordinator's history is split: ours is kept");
+                    self.split.store(true, Ordering::Relaxed);
+                }
+            }
+        }
         // Entries before a refused one were kept.
         let state = ledger.state().cloned();
         drop(ledger);
@@ -270,10 +306,6 @@ impl Agent {
         if let Some(state) = state.filter(|s| Some(s.head()) != before) {
             self.state.send_replace(Some(state));
             self.uplink.recheck();
-        }
-        if let Err(LedgerError::Fork { seq, .. }) = &result {
-            tracing::error!(seq, "the coordinator's history is split: no further entries are taken");
-            self.forked.send_replace(true);
         }
         result.map(|_| ())
     }
@@ -325,6 +357,31 @@ impl Agent {
         Ok(self.book.all()?.into_iter().filter_map(|r| r.verify().ok()).collect())
     }
 }
+
+/// Why an entry could not have stood at a place of the ledger; nothing if it could.
+fn refused_at(ledger: &Ledger, seq: u64, entry: &SignedEntry) -> Option<Refusal> {
+    let mut state: Option<FleetState> = None;
+    let mut next = 0;
+    while next < seq {
+        let count = usize::try_from(seq - next).unwrap_or(usize::MAX).min(REPLAY_ENTRIES);
+        // A disk that cannot be read proves nothing against anybody.
+        let batch = ledger.range(next, count, REPLAY_BYTES).ok().filter(|b| !b.is_empty());
+        for signed in batch? {
+            let verified = signed.verify().ok()?;
+            match &mut state {
+                None => state = Some(FleetState::found(&verified).ok()?),
+                Some(state) => state.apply(&verified).ok()?,
+            }
+            next += 1;
+        }
+    }
+    let verified = entry.clone().verify().ok()?;
+    state?.apply(&verified).err()
+}
+
+/// How many entries, and how many bytes of them, are read at once to look at an older state.
+const REPLAY_ENTRIES: usize = 1024;
+const REPLAY_BYTES: usize = 8 * 1024 * 1024;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

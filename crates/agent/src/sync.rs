@@ -16,6 +16,8 @@ use crate::agent::Agent;
 pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// The pause before the first new try, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long a coordinator may speak of entries and send none of them.
+const WITHHELD_AFTER: Duration = Duration::from_secs(60);
 /// How many batches may wait to be verified.
 const BATCHES_QUEUED: usize = 4;
 
@@ -27,6 +29,8 @@ enum SyncError {
     OtherFleet(protocols::FleetId),
     #[error("not a member yet: {0}")]
     NotEnrolled(String),
+    #[error("the coordinator speaks of entry {claimed} and sends nothing after entry {ours}")]
+    Withheld { claimed: u64, ours: u64 },
     #[error("the coordinator sent what cannot be")]
     Ledger(#[from] LedgerError),
 }
@@ -35,10 +39,13 @@ impl Agent {
     pub(crate) async fn sync_loop(&self, stop: CancellationToken) {
         let mut pause = PAUSE.0;
         let mut turn = 0;
-        while !*self.forked.borrow() {
+        loop {
             let coordinators = self.coordinators();
-            let Some(coordinator) = coordinators.get(turn % coordinators.len().max(1)).copied() else { return };
             let before = self.head();
+            let Some(coordinator) = coordinators.get(turn % coordinators.len().max(1)).copied() else {
+                tracing::error!("this node knows no coordinator any more");
+                return;
+            };
             let result = tokio::select! {
                 () = stop.cancelled() => return,
                 result = self.follow_coordinator(coordinator) => result,
@@ -70,9 +77,13 @@ impl Agent {
         if welcome.fleet != self.options.ticket.fleet {
             return Err(SyncError::OtherFleet(welcome.fleet));
         }
-        self.heard_of(welcome.head.seq);
+        self.welcomed(welcome.head.seq);
         if let Some(document) = welcome.document {
             self.uplink.follow(document, coordinator);
+        }
+        if !self.options.pulls && self.is_member() {
+            self.coordinator.send_replace(Some(coordinator));
+            return std::future::pending().await;
         }
         let client = self.uplink.control(coordinator);
         let request = Tail { after: self.head(), follow: true };
@@ -82,14 +93,33 @@ impl Agent {
             .map_err(|e| SyncError::Unreachable(e.to_string()))?;
         self.coordinator.send_replace(Some(coordinator));
         tracing::info!(coordinator = %coordinator.short(), head = welcome.head.seq, "following the ledger");
+        let mut withheld = std::pin::pin!(self.withheld());
         loop {
             tokio::select! {
                 batch = batches.recv() => match batch {
                     Ok(Some(batch)) => self.take(batch)?,
                     Ok(None) | Err(_) => return Ok(()),
                 },
+                error = &mut withheld => return Err(error),
                 // A stream that says nothing while others know more is asked again, over a call of its own.
                 () = self.behind.notified() => self.catch_up(coordinator).await?,
+            }
+        }
+    }
+
+    /// Ends when the coordinator has spoken of entries for a while and sends none of them: another one may.
+    async fn withheld(&self) -> SyncError {
+        let mut newest = self.newest.subscribe();
+        loop {
+            let before = self.head();
+            if self.caught_up() {
+                // The sender lives as long as this agent.
+                let _alive = newest.changed().await;
+                continue;
+            }
+            tokio::time::sleep(WITHHELD_AFTER).await;
+            if !self.caught_up() && self.head() == before {
+                return SyncError::Withheld { claimed: *newest.borrow(), ours: before.map_or(0, |h| h.seq) };
             }
         }
     }
@@ -104,7 +134,7 @@ impl Agent {
 
     /// Asks once for what is missing. The stream may bring the same: what is here already is passed over.
     async fn catch_up(&self, coordinator: NodeId) -> Result<(), SyncError> {
-        if self.caught_up() {
+        if !self.may_lack() {
             return Ok(());
         }
         let client = self.uplink.control(coordinator);

@@ -50,6 +50,8 @@ pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Resu
         relay_only: false,
         heartbeat: config.heartbeat(),
         drift: DRIFT,
+        grace: agents::GRACE,
+        pulls: true,
         files_root: config.files_root.clone(),
         clock: ClockPart::default(),
     };

@@ -49,6 +49,10 @@ pub struct AgentParts {
     pub heartbeat: Duration,
     /// Time between looks for drift.
     pub drift: Duration,
+    /// How long after a start the agent waits for news before it acts on what it knows; see [`GRACE`].
+    pub grace: Duration,
+    /// Whether the ledger's entries are asked for, and not only taken from documents.
+    pub pulls: bool,
     /// The folder that files scores are confined to.
     pub files_root: PathBuf,
     /// The clock.
@@ -67,8 +71,8 @@ pub struct RunningAgent {
     tasks: TaskTracker,
 }
 
-/// How long after a start the agent waits for news before it acts on what it knows.
-const GRACE: Duration = Duration::from_secs(60);
+/// How long after a start an agent should wait for news before it acts on what it knows.
+pub const GRACE: Duration = Duration::from_secs(60);
 
 /// Starts an agent.
 ///
@@ -140,7 +144,8 @@ fn open(
         name: parts.name.clone(),
         heartbeat: parts.heartbeat,
         drift: parts.drift,
-        grace: GRACE,
+        grace: parts.grace,
+        pulls: parts.pulls,
         clock: Arc::clone(&parts.clock.0),
     };
     let facts = Arc::new(HostFacts { data: parts.data.clone() });

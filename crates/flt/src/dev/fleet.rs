@@ -39,12 +39,7 @@ pub struct DevOptions {
 
 impl Default for DevOptions {
     fn default() -> Self {
-        Self {
-            relay: true,
-            documents: true,
-            heartbeat: Duration::from_secs(2),
-            agent_clock: ClockPart::default(),
-        }
+        Self { relay: true, documents: true, heartbeat: Duration::from_secs(2), agent_clock: ClockPart::default() }
     }
 }
 
@@ -203,6 +198,8 @@ impl DevFleet {
             relay_only: false,
             heartbeat: self.options.heartbeat,
             drift: Duration::from_secs(600),
+            grace: agent::GRACE,
+            pulls: true,
             files_root: root,
             clock: self.options.agent_clock.clone(),
         };
@@ -247,7 +244,14 @@ impl DevFleet {
     ///
     /// # Errors
     /// If it is not valid or not taken.
-    pub async fn publish(&mut self, name: &str, on: &str, kind: &str, json: &str, policy: Policy) -> anyhow::Result<u64> {
+    pub async fn publish(
+        &mut self,
+        name: &str,
+        on: &str,
+        kind: &str,
+        json: &str,
+        policy: Policy,
+    ) -> anyhow::Result<u64> {
         let kind = kind.parse()?;
         let on: Selector = on.parse()?;
         let catalogue = scores::catalogue();
