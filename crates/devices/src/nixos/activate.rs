@@ -119,6 +119,11 @@ impl NixosHost {
         let script = Script::new(&trial.dir, "switch");
         let within = Duration::from_secs(score.revert_seconds.into());
         let outcome = self.follow(run, &script, trial, within, |_| {}).await?;
+        if outcome == Some(Switched::Killed) {
+            // The agent may have died before it started the run, so this says nothing against the system. If it does it
+            // again, the driver's count of interruptions ends it.
+            return Ok(Resume::Revert);
+        }
         match self.weigh(score, outcome, run, trial).await {
             Ok(()) => Ok(Resume::Judge),
             Err(error) if error.is_transient() => Ok(Resume::Revert),

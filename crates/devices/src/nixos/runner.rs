@@ -99,7 +99,7 @@ impl Runner {
             Self::Systemd => format!("systemctl stop {unit}.service 2>/dev/null || :"),
             Self::Session => {
                 let pid = quoted(&script.pid);
-                format!("if [ -e {pid} ]; then read -r pid <{pid} && kill -9 -- -\"$pid\" 2>/dev/null; fi")
+                format!("if [ -e {pid} ]; then read -r pid <{pid} && kill -s KILL -- \"-$pid\" 2>/dev/null; fi")
             }
         }
     }

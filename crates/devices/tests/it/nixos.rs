@@ -1,7 +1,3 @@
-//! `nixos/1` on the real thing: real stores of two versions of Nix, real switches, real kills.
+//! `nixos/1` on the real thing.
 
-mod activation;
-mod agent;
-mod delivery;
-mod interruption;
-mod sandbox;
+mod system;

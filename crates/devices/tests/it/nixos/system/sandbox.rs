@@ -28,7 +28,7 @@ macro_rules! on_each_nix {
         $(#[$doc])*
         #[test]
         fn $name() {
-            $crate::nixos::sandbox::on_each(concat!(module_path!(), "::", stringify!($name)), |$sandbox| $body);
+            $crate::nixos::system::sandbox::on_each(concat!(module_path!(), "::", stringify!($name)), |$sandbox| $body);
         }
     };
 }
@@ -44,8 +44,17 @@ pub(crate) fn on_each(path: &str, body: impl FnOnce(&mut Sandbox)) {
         return;
     }
     let test = path.split_once("::").unwrap().1;
-    run(test, "2.8", HOST, Path::new("/"));
-    run(test, "recent", FORKY, &forky());
+    let forky = forky();
+    // Each waits more than it works, so both at once.
+    std::thread::scope(|scope| {
+        let host = scope.spawn(|| run(test, "2.8", HOST, Path::new("/")));
+        let recent = scope.spawn(|| run(test, "recent", FORKY, &forky));
+        for sandbox in [host, recent] {
+            if let Err(panic) = sandbox.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }
 
 /// Makes sure of the file system with the recent Nix.
@@ -101,7 +110,7 @@ fn run(test: &str, nix: &str, script: &str, root: &Path) {
 }
 
 impl Sandbox {
-    fn enter(dir: &Path) -> Self {
+    pub(super) fn enter(dir: &Path) -> Self {
         let version = Command::new("nix-store").arg("--version").output().unwrap();
         eprint!("{}", String::from_utf8_lossy(&version.stdout));
         let blobs = Blobs::new(dir.join("blobs"));

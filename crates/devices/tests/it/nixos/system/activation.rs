@@ -58,7 +58,6 @@ on_each_nix!(two_bad_activations_return_to_last_confirmed, |sandbox| {
     assert_eq!(running(), worse.toplevel);
     sh(&format!("cat {wrapper} >{switcher}"));
     let (again, _) = sandbox.publish(&System::new(6));
-    agent.set_unhealthy(Some("g"));
     agent.set_unhealthy(Some("g6"));
     let report = agent.play(&again, sandbox.next());
     assert_eq!(report.verdict, Verdict::Quarantined, "{}", report.message);
@@ -144,7 +143,13 @@ on_each_nix!(another_switch_that_is_going_on_is_waited_for, |sandbox| {
     let mut agent = sandbox.agent();
     sh("mkdir -p /run/nixos; : >>/run/nixos/switch-to-configuration.lock");
     let mut other = std::process::Command::new("flock")
-        .args(["/run/nixos/switch-to-configuration.lock", "sh", "-c", "echo held >/run/held; exec sleep 600"])
+        .args([
+            "--no-fork",
+            "/run/nixos/switch-to-configuration.lock",
+            "sh",
+            "-c",
+            "echo held >/run/held; exec sleep 600",
+        ])
         .spawn()
         .unwrap();
     testkit::until("the lock is held", testkit::DEADLINE, || std::path::Path::new("/run/held").exists());
