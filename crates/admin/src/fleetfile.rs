@@ -51,6 +51,9 @@ pub const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most declarations of one fleet file.
 pub const DECLARATIONS_MAX: usize = 4096;
 
+/// The fields of a score.
+const SCORE_FIELDS: [&str; 4] = ["kind", "spec", "policy", "note"];
+
 /// How a fleet file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -205,7 +208,7 @@ impl Reader<'_> {
     }
 
     fn score(&mut self, group: &str, on: Option<&Selector>, field: &Field) -> Option<Declared> {
-        self.known_fields(&field.node, "a score", &["kind", "spec", "policy", "note"]);
+        self.known_fields(&field.node, "a score", &SCORE_FIELDS);
         self.parse::<Name>(&field.key, field.at)?;
         let name = self.parse(&format!("{group}/{}", field.key), field.at);
         let kind = self.required(field, "kind", r#"add one, like `kind = "files/1"`"#);
@@ -229,7 +232,10 @@ impl Reader<'_> {
 
     fn required<'n>(&mut self, of: &'n Field, key: &str, hint: &str) -> Option<&'n Node> {
         let found = of.node.field(key);
-        if found.is_none() && matches!(of.node.value, Value::Table(_)) {
+        if let (None, Value::Table(fields)) = (found, &of.node.value)
+            // A mistyped one is reported as such.
+            && !fields.iter().any(|field| !SCORE_FIELDS.contains(&field.key.as_str()) && nearest(&field.key, [key]).is_some())
+        {
             self.problems.push(Problem::at(self.text, of.at, format!("`{}` has no `{key}`", of.key)).hint(hint));
         }
         found.map(|field| &field.node)

@@ -14,3 +14,5 @@ pub mod view;
 pub mod workspace;
 
 mod nearest;
+#[cfg(test)]
+mod testing;

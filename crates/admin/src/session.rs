@@ -4,6 +4,9 @@ mod error;
 mod reports;
 mod submit;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -38,7 +38,7 @@ pub struct StatusView {
 impl StatusView {
     /// The rows of a state and what the nodes said.
     pub fn new(state: &FleetState, reports: &Reports, now: Millis) -> Self {
-        let nodes = NodeRow::all(state, reports, now);
+        let nodes = NodeRow::all(state, reports);
         let scores = ScoreRow::all(state, reports, now);
         let mut problems = Vec::new();
         for row in &nodes {

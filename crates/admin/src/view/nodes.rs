@@ -6,7 +6,7 @@ use protocols::entry::Role;
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::heartbeat::BeatMemory;
 use protocols::state::Member;
-use protocols::{DeclarationName, FleetState, Kind, Millis, Name, NodeId, PeerAddr, Subject, Verdict};
+use protocols::{DeclarationName, FleetState, Kind, Name, NodeId, PeerAddr, Subject, Verdict};
 use serde::Serialize;
 
 use crate::session::CheckedReport;
@@ -129,16 +129,14 @@ pub struct BeatsView {
 
 impl NodeRow {
     /// Every agent, by name.
-    pub fn all(state: &FleetState, reports: &Reports, now: Millis) -> Vec<Self> {
-        let mut rows: Vec<Self> = state
-            .with_role(Role::Agent)
-            .map(|(id, member)| Self::new(state, id, member, reports.get(&id), now))
-            .collect();
+    pub fn all(state: &FleetState, reports: &Reports) -> Vec<Self> {
+        let mut rows: Vec<Self> =
+            state.with_role(Role::Agent).map(|(id, member)| Self::new(state, id, member, reports.get(&id))).collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
     }
 
-    fn new(state: &FleetState, id: NodeId, member: &Member, report: Option<&CheckedReport>, _now: Millis) -> Self {
+    fn new(state: &FleetState, id: NodeId, member: &Member, report: Option<&CheckedReport>) -> Self {
         let parts = parts(state, id, report);
         let good = |part: &&PartRow| part.verdict.is_some_and(Verdict::is_good);
         let online = report.is_some_and(|report| report.liveness.online);
@@ -179,9 +177,9 @@ impl NodeRow {
 
 impl NodeView {
     /// All about one member.
-    pub fn new(state: &FleetState, id: NodeId, report: Option<&CheckedReport>, now: Millis) -> Option<Self> {
+    pub fn new(state: &FleetState, id: NodeId, report: Option<&CheckedReport>) -> Option<Self> {
         let member = state.members().get(&id)?;
-        let row = NodeRow::new(state, id, member, report, now);
+        let row = NodeRow::new(state, id, member, report);
         let desired = state.desired(id);
         let former = report.into_iter().flat_map(|r| r.outcomes.values()).filter(|o| !desired.contains_key(&o.subject));
         let former = former.map(|outcome| PartRow {

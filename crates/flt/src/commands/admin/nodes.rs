@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::context::{Admin, Online};
 use super::status::{reports, table};
-use crate::compose;
 use crate::config::nearest;
 use crate::output::{Style, Table, View, format};
 use crate::report::{Advise as _, Code};
@@ -54,7 +53,7 @@ pub(super) async fn list(args: ListArgs, admin: &Admin<'_>) -> anyhow::Result<Co
 async fn list_online(args: &ListArgs, online: &Online<'_>) -> anyhow::Result<()> {
     let state = online.state()?;
     let reports = reports(online, &[]).await?;
-    let mut nodes = NodeRow::all(&state, &reports, compose::now());
+    let mut nodes = NodeRow::all(&state, &reports);
     nodes.retain(|node| args.on.matches(node.name.as_str(), &node.labels));
     online.admin.out.view(&Nodes { nodes })
 }
@@ -71,8 +70,7 @@ async fn one(name: &str, online: &Online<'_>) -> anyhow::Result<NodeView> {
     let state = online.state()?;
     let id = find(&state, name)?;
     let reports = reports(online, &[id]).await?;
-    NodeView::new(&state, id, reports.get(&id), compose::now())
-        .ok_or_else(|| anyhow!("`{name}` left the fleet just now"))
+    NodeView::new(&state, id, reports.get(&id)).ok_or_else(|| anyhow!("`{name}` left the fleet just now"))
 }
 
 /// The node of a name.
