@@ -164,9 +164,15 @@ impl Doc {
         let mut fetches: JoinSet<(Bytes, Known, Option<Bytes>)> = JoinSet::new();
         let mut next_sync = Instant::now();
         let mut first = true;
+        let mut heard = Instant::now();
         loop {
             if Instant::now() >= next_sync {
                 let peers: Vec<_> = lock(&self.peers).iter().copied().collect();
+                if !peers.is_empty() && heard.elapsed() > tuning.resync * 3 + tuning.stall {
+                    tracing::info!(doc = %self.id, "no sync ends: joining the document anew");
+                    inbox.leave(plane).await;
+                    heard = Instant::now();
+                }
                 inbox.sync(plane, peers).await;
                 // Events are hints. What is there and was not delivered is what counts.
                 if !std::mem::take(&mut first) {
@@ -196,6 +202,9 @@ impl Doc {
                 news = inbox.wait(pause) => {
                     if news.ended {
                         return;
+                    }
+                    if news.finished || !news.entries.is_empty() {
+                        heard = Instant::now();
                     }
                     for peer in news.up {
                         self.add_peer(peer);

@@ -36,6 +36,8 @@ pub(super) struct News {
     pub(super) entries: HashMap<Bytes, Known>,
     pub(super) up: HashSet<NodeId>,
     pub(super) down: HashSet<NodeId>,
+    /// A sync with somebody has ended, well or not.
+    pub(super) finished: bool,
     /// The subscription has ended.
     pub(super) ended: bool,
 }
@@ -99,7 +101,11 @@ impl Inbox {
             LiveEvent::NeighborDown(peer) => {
                 news.down.insert(node_id(peer));
             }
-            LiveEvent::ContentReady { .. } | LiveEvent::PendingContentReady | LiveEvent::SyncFinished(_) => return,
+            LiveEvent::SyncFinished(_) => {
+                news.finished = true;
+                return;
+            }
+            LiveEvent::ContentReady { .. } | LiveEvent::PendingContentReady => return,
         }
         drop(news);
         self.arrived.notify_one();
@@ -132,6 +138,16 @@ impl Inbox {
             plane.want_rebuild("a document cannot be read");
         }
         (news.entries, count > KEYS_MAX)
+    }
+
+    /// Leaves the document, so that the next sync begins from nothing. A sync that hangs is otherwise
+    /// taken for one that goes on, and no other is started with that peer.
+    pub(super) async fn leave(&self, plane: &Plane) {
+        match timeout(plane.tuning.stall, self.doc.leave()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => tracing::debug!(why = %format!("{why:#}"), "a document was not left"),
+            Err(_) => plane.want_rebuild("a document was not left"),
+        }
     }
 
     /// Starts a sync with these peers. Live news depend on it on both ends: after a long silence, or bad
