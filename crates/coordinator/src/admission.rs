@@ -9,7 +9,7 @@ use protocols::{Body, FleetState, Kind, Millis, NodeId, VerifiedEntry};
 
 /// How far an author's clock may be from the coordinator's. Expiries are measured in the times that authors state, so one
 /// author far ahead would run out everybody's invites.
-pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Whether an entry may be appended after the state's head, `now`.
 ///
@@ -29,12 +29,12 @@ pub fn admit(
     if e.prev != Some(state.head().hash) {
         return Err(SubmitError::StaleHead { head: state.head() });
     }
-    state.check_clock(e.at, now)?;
     let skew = CLOCK_SKEW_MAX.as_millis() as i128;
     let off = i128::from(e.at.0) - i128::from(now.0);
     if off.abs() > skew {
         return Err(SubmitError::ClockOff { minutes: i64::try_from(off / 60_000).unwrap_or(i64::MAX) });
     }
+    state.check_clock(e.at, now)?;
     // Expiry by this coordinator's clock too: the time that an entry states is its author's choice.
     let verb = match &e.body {
         Body::Publish(_) | Body::Withdraw(_) => Some(Verb::Publish),

@@ -1,4 +1,7 @@
 //! The tests of `flt` as a whole, in one binary.
 
+mod cli;
+mod fleet;
 mod layering;
 mod nix_modules;
+mod system;

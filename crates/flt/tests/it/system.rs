@@ -1,0 +1,4 @@
+//! Tests that make networks and machines of their own: root, one at a time.
+
+mod founded;
+mod network;
