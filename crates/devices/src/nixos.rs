@@ -60,7 +60,7 @@ impl NixosHost {
         trusted: Arc<dyn Fn() -> Vec<TrustedKey> + Send + Sync>,
     ) -> Self {
         let paths = Paths { root: "/".into(), state: state.into() };
-        let nix = Nix { bin: None, home: Some(paths.state.join("nix-home")) };
+        let nix = Nix { home: Some(paths.state.join("nix-home")), ..Nix::default() };
         let runner = Runner::detect(&paths.root);
         Self { paths, nix, runner, artifacts, trusted, import_time: IMPORT_TIME }
     }
@@ -69,6 +69,13 @@ impl NixosHost {
     #[must_use]
     pub fn with_nix_in(mut self, bin: impl Into<PathBuf>) -> Self {
         self.nix.bin = Some(bin.into());
+        self
+    }
+
+    /// Reaches the store in this way, as `NIX_REMOTE` says it, and not as the environment has it.
+    #[must_use]
+    pub fn with_store(mut self, remote: impl Into<String>) -> Self {
+        self.nix.remote = Some(remote.into());
         self
     }
 

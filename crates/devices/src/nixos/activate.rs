@@ -272,7 +272,7 @@ impl NixosHost {
                 return Ok(Switched::of(status));
             }
             turn += 1;
-            if turn % LOOKS_PER_QUESTION == 0 && !self.runner.is_running(&unit, &script).await? {
+            if turn.is_multiple_of(LOOKS_PER_QUESTION) && !self.runner.is_running(&unit, &script).await? {
                 return Ok(script.exit_status().map_or(Some(Switched::Killed), Switched::of));
             }
             if Instant::now() > end {

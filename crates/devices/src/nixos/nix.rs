@@ -19,6 +19,8 @@ pub struct Nix {
     pub bin: Option<PathBuf>,
     /// A private folder that Nix may take for the home folder, so that no cache of another user's doing is believed.
     pub home: Option<PathBuf>,
+    /// How the store is reached, as `NIX_REMOTE` says it (`daemon`, `local`); as the environment has it where this is empty.
+    pub remote: Option<String>,
 }
 
 /// Why one of Nix's programs did not do what it was asked.
@@ -146,6 +148,9 @@ impl Nix {
             Command::new(self.bin.as_ref().map_or_else(|| PathBuf::from(program), |bin| bin.join(program)));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command.env("LC_ALL", "C");
+        if let Some(remote) = &self.remote {
+            command.env("NIX_REMOTE", remote);
+        }
         if let Some(home) = &self.home {
             command.env("HOME", home).env("XDG_CACHE_HOME", home.join("cache")).env_remove("NIX_PATH");
         }

@@ -129,7 +129,7 @@ pub async fn publish(
     let hash = protocols::BlobHash::from_bytes(*blake3::hash(&manifest).as_bytes());
     let manifest_ref = BlobRef { hash, size: manifest.len() as u64 };
     let mut nars = packed;
-    nars.sort_by(|a, b| a.1.cmp(&b.1));
+    nars.sort_by_key(|(_, blob)| *blob);
     nars.dedup_by(|a, b| a.1 == b.1);
     stats.packed_bytes = nars.iter().map(|(_, blob)| blob.size).sum();
     Ok(Published { manifest, manifest_ref, nars, stats })

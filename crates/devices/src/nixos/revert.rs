@@ -90,7 +90,7 @@ impl NixosHost {
                 break Switched::of(status);
             }
             turn += 1;
-            if turn % LOOKS_PER_QUESTION == 0 && !self.runner.is_running(&unit, back).await? {
+            if turn.is_multiple_of(LOOKS_PER_QUESTION) && !self.runner.is_running(&unit, back).await? {
                 break back.exit_status().map_or(Some(Switched::Killed), Switched::of);
             }
             if Instant::now() > end {

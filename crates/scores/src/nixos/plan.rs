@@ -70,7 +70,8 @@ impl Plan for NixosScore {
         let runs = is(&observed.current) || self.waits_for_boot(observed);
         let default = is(&observed.default) && !observed.boot_entry_missing;
         let mut steps = Vec::new();
-        if !observed.staged && !(runs && default) {
+        let held = observed.staged || runs && default;
+        if !held {
             steps.push(NixosStep::Stage { toplevel: toplevel() });
         }
         if !runs {

@@ -4,7 +4,7 @@ use protocols::{BlobHash, SecretKey};
 use super::*;
 
 fn path(n: usize) -> StorePath {
-    format!("/nix/store/{:032}-p{n}", n).parse().unwrap()
+    format!("/nix/store/{n:032}-p{n}").parse().unwrap()
 }
 
 fn info(n: usize, references: &[usize]) -> PathInfo {

@@ -70,6 +70,8 @@ pub(crate) struct Agent {
     keys: Vec<TrustedKey>,
     pub(crate) blobs: Blobs,
     pub(crate) policy: Policy,
+    /// How the store is reached.
+    pub(crate) store: &'static str,
     pub(crate) stage: TestStage,
 }
 
@@ -78,7 +80,7 @@ impl Agent {
         let keys = publishers.iter().map(|id| TrustedKey::of_node(*id)).collect();
         let policy = Policy { check_seconds: 1, attempts: 1, checks: vec![Check::Contact], ..Policy::default() };
         let blobs = Blobs::new(dir.join("blobs"));
-        Self { dir: dir.to_owned(), keys, blobs, policy, stage: TestStage::new(dir) }
+        Self { dir: dir.to_owned(), keys, blobs, policy, store: "local", stage: TestStage::new(dir) }
     }
 
     pub(crate) fn trust(&mut self, keys: Vec<TrustedKey>) {
@@ -87,7 +89,8 @@ impl Agent {
 
     pub(crate) fn ensemble(&self) -> Ensemble {
         let keys = self.keys.clone();
-        let host = NixosHost::new(self.dir.join("state"), Arc::new(self.blobs.clone()), Arc::new(move || keys.clone()));
+        let host = NixosHost::new(self.dir.join("state"), Arc::new(self.blobs.clone()), Arc::new(move || keys.clone()))
+            .with_store(self.store);
         let trials = Trials::open(self.dir.join("trials")).unwrap();
         let checks = Arc::new(FileChecks(self.dir.join("unhealthy")));
         Ensemble::new(trials, checks).with(Player::new(host, Registry::new().with::<NixosScore>()))

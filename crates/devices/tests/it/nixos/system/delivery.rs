@@ -46,7 +46,7 @@ on_each_nix!(unsigned_path_is_refused, |sandbox| {
     let forged = manifest(sandbox, &score);
     let cache = lay_out(sandbox, &forged);
     let keys = [TrustedKey::of_node(sandbox.key.id())];
-    let nix = Nix { bin: None, home: Some(sandbox.dir.join("home")) };
+    let nix = Nix { home: Some(sandbox.dir.join("home")), ..Nix::default() };
     sh("mkdir -p /root/.config/nix && echo 'require-sigs = false' >/root/.config/nix/nix.conf");
     sh("mkdir -p /etc/nix && echo 'require-sigs = false' >>/etc/nix/nix.conf");
     let imported = block_on(nix.import(&cache, &score.toplevel, &keys, Duration::from_secs(60)));
@@ -158,7 +158,7 @@ on_each_nix!(what_cannot_be_published_is_said, |sandbox| {
     let path = sandbox.build(&System::new(1));
     let cache = sandbox.dir.join("cache");
     let publish = |path: &StorePath, cache: &Path| {
-        let nix = Nix { bin: None, home: Some(sandbox.dir.join("home")) };
+        let nix = Nix { home: Some(sandbox.dir.join("home")), ..Nix::default() };
         sandbox.at_admin(|| block_on(publish(&nix, path, &sandbox.key, cache, |_| {})).map(|made| made.stats))
     };
     let absent: StorePath = "/nix/store/00000000000000000000000000000000-nothing".parse().unwrap();
@@ -258,10 +258,10 @@ on_each_nix!(a_full_disk_is_told_and_passes, |sandbox| {
     assert_eq!(report.verdict, Verdict::Converged, "{}", report.message);
 });
 
-on_each_nix!(a_daemon_is_asked_where_there_is_one, |sandbox| {
+on_each_nix!(a_closure_comes_in_through_the_daemon, |sandbox| {
     sandbox.install(&System::new(1));
     let (score, _) = sandbox.publish(&System::new(2));
-    let forged = forge_of(sandbox, &score, |infos| infos[3].signatures.clear());
+    let forged = forge(sandbox, |infos| infos[3].signatures.clear());
     sh("mkdir -p /nix/var/nix/daemon-socket");
     // With this set, a daemon that was not told to be local asks itself, without end.
     let mut daemon = Command::new("sh")
@@ -269,19 +269,15 @@ on_each_nix!(a_daemon_is_asked_where_there_is_one, |sandbox| {
         .spawn()
         .unwrap();
     testkit::until("the daemon listens", testkit::DEADLINE, || Path::new("/nix/var/nix/daemon-socket/socket").exists());
-    let keys = [TrustedKey::of_node(sandbox.key.id())];
-    let good = lay_out(sandbox, &manifest(sandbox, &score));
-    let bad = lay_out(sandbox, &forged);
-    let over = |cache: &Path| {
-        let from = format!("file://{}", cache.display());
-        let keys = keys[0].to_string();
-        let args =
-            ["--extra-experimental-features", "nix-command", "copy", "--from", &from, "--option", "require-sigs"];
-        let args = args.into_iter().chain(["true", "--option", "trusted-public-keys", &keys, score.toplevel.as_str()]);
-        Command::new("nix").args(args).env("NIX_REMOTE", "daemon").output().unwrap().status.success()
-    };
-    assert!(!over(&bad) && !valid(&score.toplevel), "the daemon took an unsigned path");
-    assert!(over(&good) && valid(&score.toplevel));
+    let mut agent = sandbox.agent();
+    agent.store = "daemon";
+    // What is checked here before Nix is asked matters: an old daemon takes what a trusted user hands it.
+    let report = agent.play(&forged, sandbox.next());
+    assert_eq!(report.verdict, Verdict::Quarantined, "{}", report.message);
+    assert!(report.message.contains("is not signed by") && !valid(&score.toplevel), "{}", report.message);
+    let report = agent.play(&score, sandbox.next());
+    assert_eq!(report.verdict, Verdict::Converged, "{}", report.message);
+    assert_eq!((running(), profile()), (score.toplevel.clone(), score.toplevel));
     daemon.kill().unwrap();
     daemon.wait().unwrap();
 });

@@ -139,7 +139,7 @@ impl Sandbox {
     pub(crate) fn publish_path(&self, path: &StorePath) -> (NixosScore, Published) {
         let cache = self.dir.join("cache");
         let made = self.at_admin(|| {
-            let nix = Nix { bin: None, home: Some(self.dir.join("home")) };
+            let nix = Nix { home: Some(self.dir.join("home")), ..Nix::default() };
             block_on(publish(&nix, path, &self.key, &cache, |_| {})).unwrap()
         });
         for (file, blob) in &made.nars {
