@@ -8,7 +8,7 @@ use crate::commands;
 
 /// Run a fleet from signed declarations, peer to peer
 #[derive(Debug, Parser)]
-#[command(name = "flt", version, about, long_about = LONG, propagate_version = true)]
+#[command(name = "flt", version, long_about = LONG, propagate_version = true)]
 #[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
@@ -96,3 +96,6 @@ Examples:
   flt agent run --join TICKET           join as that node
   flt admin apply fleet.toml            declare what the fleet shall be
   flt admin status                      see what it is";
+
+#[cfg(test)]
+mod tests;

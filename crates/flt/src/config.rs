@@ -16,7 +16,7 @@ mod suggest;
 
 pub(crate) use env::Env;
 pub(crate) use keys::{Role, list_value, path_value};
-pub(crate) use layers::{Layered, Setting};
+pub(crate) use layers::Layered;
 pub(crate) use problems::{ConfigError, Problem};
 pub(crate) use roles::{AdminConfig, AgentConfig, CoordinatorConfig, RelayConfig, RelayTls};
 pub(crate) use suggest::nearest;

@@ -110,6 +110,7 @@ where
         signal = signals.next() => {
             tracing::info!(signal, deadline_seconds = STOP_DEADLINE.as_secs(), "stopping");
             context.notify.stopping();
+            context.status("stopping");
             context.stop.cancel();
             tokio::select! {
                 ended = tokio::time::timeout(STOP_DEADLINE, &mut work) => match ended {

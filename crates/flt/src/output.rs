@@ -34,6 +34,7 @@ pub(crate) struct Style {
 
 impl Style {
     /// Text for a file or a pipe.
+    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { width: None, color: false };
 }
 
@@ -91,12 +92,12 @@ impl Output {
 
     /// Prints the one answer of a command: text, or a JSON document.
     pub(crate) fn view<V: View>(&self, view: &V) -> anyhow::Result<()> {
-        if self.json { print(&(json(view, true)? + "\n")) } else { print(&view.text(&self.style)) }
+        if self.is_json() { print(&(json(view, true)? + "\n")) } else { print(&view.text(&self.style)) }
     }
 
     /// Prints one of many answers that come one after the other: text, or one line of JSON each.
     pub(crate) fn event<V: View>(&self, view: &V) -> anyhow::Result<()> {
-        if self.json { print(&(json(view, false)? + "\n")) } else { print(&view.text(&self.style)) }
+        if self.is_json() { print(&(json(view, false)? + "\n")) } else { print(&view.text(&self.style)) }
     }
 
     /// Prints an answer that is text in any case, such as a completion script.
@@ -113,7 +114,7 @@ impl Output {
 
     /// Says on stderr what to do next.
     pub(crate) fn hint(&self, text: impl std::fmt::Display) {
-        if !self.quiet && !self.json {
+        if !self.quiet && !self.is_json() {
             stderr(&format!("hint: {text}\n"));
         }
     }

@@ -117,7 +117,7 @@ fn write(key: &SecretKey, out: &Path, format: Format, comment: &str) -> anyhow::
     if let Err(KeyError::File { source, .. }) = &written
         && source.kind() == std::io::ErrorKind::NotFound
     {
-        let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         return Err(anyhow!("there is no folder {}", folder.display()))
             .context("cannot write the key")
             .hint(format!("make it first: mkdir -p {}", folder.display()));
@@ -135,8 +135,7 @@ fn identify(key: &str, unlock: &Unlock, app: &App) -> anyhow::Result<NodeId> {
                 "name a key file, or give the public key itself in quotes: flt key show \"ssh-ed25519 AAAA...\"",
             );
         }
-        let id = parse_public(key).context("cannot read the public key")?;
-        return checked(id);
+        return checked(public(key).context("cannot read the public key")?);
     }
     if let Some(id) = public_file(path)? {
         return checked(id);
@@ -149,11 +148,19 @@ fn public_file(path: &Path) -> anyhow::Result<Option<NodeId>> {
     let text = read_bounded(path).with_context(|| format!("cannot read {}", path.display()))?;
     let Ok(text) = std::str::from_utf8(&text) else { return Ok(None) };
     let text = text.trim();
-    if !text.starts_with("ssh-") && !text.starts_with("ecdsa-") {
+    if !text.starts_with("ssh-") && !text.starts_with("ecdsa-") && !text.starts_with("sk-") {
         return Ok(None);
     }
-    let id = parse_public(text).with_context(|| format!("cannot read the public key {}", path.display()))?;
+    let id = public(text).with_context(|| format!("cannot read the public key {}", path.display()))?;
     Ok(Some(id))
+}
+
+/// A public key. Of another algorithm, it is named as such, also where its numbers cannot be read.
+fn public(text: &str) -> Result<NodeId, KeyError> {
+    match text.split_once(' ') {
+        Some((algorithm, _)) if algorithm != "ssh-ed25519" => Err(KeyError::NotEd25519(algorithm.to_owned())),
+        _ => parse_public(text),
+    }
 }
 
 fn checked(id: NodeId) -> anyhow::Result<NodeId> {

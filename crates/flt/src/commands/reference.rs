@@ -65,17 +65,18 @@ impl View for Version {
     }
 }
 
+/// Writes the page of a command, whose words are `name`, and those of the commands below it.
 fn pages(command: &clap::Command, name: &str, dir: &Path) -> anyhow::Result<usize> {
     let mut count = 1;
     // clap keeps names as long as the program lives; there are as many as there are commands.
-    let kept: &'static str = String::leak(name.to_owned());
-    let page = clap_mangen::Man::new(command.clone().name(kept).bin_name(name.replace('-', " ")));
+    let file: &'static str = String::leak(name.replace(' ', "-"));
+    let page = clap_mangen::Man::new(command.clone().name(file).bin_name(name));
     let mut text = Vec::new();
     page.render(&mut text).map_err(|error| anyhow!("cannot write the page of {name}: {error}"))?;
-    let path = dir.join(format!("{name}.1"));
+    let path = dir.join(format!("{file}.1"));
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
-        count += pages(inner, &format!("{name}-{}", inner.get_name()), dir)?;
+        count += pages(inner, &format!("{name} {}", inner.get_name()), dir)?;
     }
     Ok(count)
 }

@@ -15,7 +15,6 @@ pub(crate) struct Env {
 
 impl Env {
     /// The process's environment. Variables that are not UTF-8 are left out: none of ours can be.
-    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
     pub(crate) fn of_process() -> Self {
         let vars = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         Self {

@@ -120,7 +120,7 @@ impl Reader<'_> {
 
     /// A path as it is meant: from the file's folder.
     fn absolute(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+        self.path.parent().unwrap_or_else(|| Path::new("")).join(path)
     }
 
     fn problem(&self, at: usize, what: impl Into<String>) -> Problem {

@@ -47,7 +47,7 @@ pub(crate) fn for_daemons(settings: &Settings, env: &Env) -> anyhow::Result<()> 
 /// Starts the log of a command: warnings of our own, and more with `-v`.
 pub(crate) fn for_commands(verbosity: u8, env: &Env) {
     let asked = env.get("FLT_LOG").filter(|_| verbosity == 0);
-    let filter = asked.unwrap_or(if verbosity == 0 { "error" } else { verbose(verbosity) });
+    let filter = asked.unwrap_or_else(|| verbose(verbosity));
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("error"));
     start(filter, Format::Human);
 }
@@ -72,7 +72,8 @@ fn by_surroundings(env: &Env) -> Format {
 
 const fn verbose(verbosity: u8) -> &'static str {
     match verbosity {
-        0 => "error",
+        // What the network library calls an error is often a peer that went away, or our own end.
+        0 => "error,iroh=off",
         1 => "info",
         2 => "info,flt=debug,mesh=debug,agent=debug,coordinator=debug,admin=debug,scores=debug,devices=debug",
         _ => "debug",

@@ -24,31 +24,16 @@ impl Output {
         Err(anyhow!("not confirmed: nothing was changed"))
     }
 
-    /// Lets a command go on after a yes.
-    ///
-    /// # Errors
-    /// As [`confirm_name`](Self::confirm_name).
-    pub(crate) fn confirm(&self, question: &str, yes: bool) -> anyhow::Result<()> {
-        if yes {
-            return Ok(());
-        }
-        let answer = self.ask(&format!("{question} [y/N] "))?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Ok(());
-        }
-        Err(anyhow!("not confirmed: nothing was changed"))
-    }
-
     /// Asks for a passphrase without showing it. Nothing if nobody can be asked.
     pub(crate) fn passphrase(&self, prompt: &str) -> Option<Zeroizing<String>> {
-        if !self.interactive {
+        if !self.is_interactive() {
             return None;
         }
         rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
     }
 
     fn ask(&self, question: &str) -> anyhow::Result<String> {
-        if !self.interactive {
+        if !self.is_interactive() {
             return Err(anyhow!("this needs a confirmation, and there is no terminal to ask on"))
                 .hint("add --yes if you mean it")
                 .code(Code::Usage);

@@ -77,14 +77,6 @@ impl Progress {
             Form::Silent => {}
         }
     }
-
-    /// Runs `f` while nothing is drawn, so that it can print.
-    pub(crate) fn suspend<T>(&self, f: impl FnOnce() -> T) -> T {
-        match &self.form {
-            Form::Drawn(Drawn { bar, .. }) => bar.suspend(f),
-            Form::Lines(_) | Form::Silent => f(),
-        }
-    }
 }
 
 impl Drop for Drawn {
