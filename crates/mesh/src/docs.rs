@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::net::{Lookups, MeshBuilder};
+use crate::net::{Gate, Lookups, MeshBuilder};
 use crate::rpc::Links;
 use stack::Stack;
 
@@ -127,6 +127,7 @@ pub struct DocPlane(Arc<Plane>);
 #[derive(Debug)]
 struct Plane {
     endpoint: Endpoint,
+    gate: Arc<Gate>,
     lookups: Lookups,
     links: Arc<Links>,
     key: SecretKey,
@@ -216,6 +217,7 @@ impl MeshBuilder {
         let key = self.key().clone();
         let plane = Arc::new(Plane {
             endpoint: self.endpoint().clone(),
+            gate: self.gate().clone(),
             lookups: self.lookups().clone(),
             links: self.links().clone(),
             author: Author::from_bytes(&key.seed()),
@@ -267,6 +269,8 @@ impl Plane {
         if let Some(old) = old {
             old.shutdown().await;
         }
+        // Some would outlive the stack, and peers would take them for live ones.
+        self.gate.restart(&DOC_ALPNS);
         // Each stack adds address lookups to the endpoint and never takes them back.
         self.lookups.reinstall(&self.endpoint);
         let stack = Arc::new(Stack::spawn(&self.endpoint, &self.author).await.map_err(DocError::Start)?);

@@ -21,7 +21,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::rpc::{Links, RpcLimits, Serve};
 
-pub(crate) use access::Gate;
+pub(crate) use access::{CLOSE_RESTARTING, Gate};
 pub(crate) use addr::{endpoint_addr, endpoint_id, node_id};
 pub(crate) use directory::{Directory, Lookups};
 pub(crate) use guard::Guarded;
@@ -232,6 +232,10 @@ impl MeshBuilder {
 
     pub(crate) fn lookups(&self) -> &Lookups {
         &self.lookups
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     pub(crate) fn links(&self) -> &Arc<Links> {

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use iroh_blobs::Hash;
 use iroh_docs::{Capability, ContentStatus, NamespaceSecret, Record, SignedEntry};
+use protocols::NodeId;
 use tokio::time::{Instant, timeout};
 
 use super::inbox::{Inbox, Known};
@@ -104,6 +105,8 @@ pub(super) struct Doc {
     secret: NamespaceSecret,
     /// By key with its terminator; `None` where it was removed.
     values: Mutex<BTreeMap<Bytes, Option<Bytes>>>,
+    /// Who followed it, as far as it was seen; outlives the stack.
+    readers: Mutex<HashSet<NodeId>>,
     /// The stack that it has joined, so that it joins each once.
     joined: AtomicU64,
     writing: tokio::sync::Mutex<()>,
@@ -111,7 +114,14 @@ pub(super) struct Doc {
 
 impl Doc {
     pub(super) fn new(id: DocId, secret: NamespaceSecret) -> Self {
-        Self { id, secret, values: Mutex::default(), joined: AtomicU64::new(0), writing: tokio::sync::Mutex::default() }
+        Self {
+            id,
+            secret,
+            values: Mutex::default(),
+            readers: Mutex::default(),
+            joined: AtomicU64::new(0),
+            writing: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Publishes on a stack, for as long as that lives.
@@ -140,11 +150,16 @@ impl Doc {
         let mut next_sync = Instant::now();
         let mut first = true;
         let mut lost = HashSet::new();
+        let mut neighbours = HashSet::new();
         loop {
             if Instant::now() >= next_sync {
                 // Readers sync with us at intervals. Our part is to be listening again if bad input has
                 // ended that, and to look for those that we lost.
-                inbox.sync(plane, std::mem::take(&mut lost)).await;
+                let mut to = std::mem::take(&mut lost);
+                if neighbours.is_empty() {
+                    to.extend(lock(&self.readers).iter().take(READERS_DIALED));
+                }
+                inbox.sync(plane, to).await;
                 if !std::mem::take(&mut first) {
                     self.settle(plane, stack, inbox.all(plane).await.0).await;
                 }
@@ -154,6 +169,13 @@ impl Doc {
             if news.ended {
                 return;
             }
+            {
+                let mut readers = lock(&self.readers);
+                let room = READERS_MAX.saturating_sub(readers.len());
+                readers.extend(news.up.iter().take(room));
+            }
+            neighbours.extend(news.up);
+            neighbours.retain(|n| !news.down.contains(n));
             if !news.down.is_empty() {
                 lost.extend(news.down);
                 next_sync = next_sync.min(Instant::now() + AFTER_DOWN);
@@ -238,5 +260,9 @@ fn now() -> u64 {
 
 /// Ends every key.
 pub(super) const TERMINATOR: u8 = 0;
+/// Readers that are remembered.
+const READERS_MAX: usize = 1024;
+/// Readers that are dialed when none is connected.
+const READERS_DIALED: usize = 16;
 /// How soon after a neighbour was lost a sync is started.
 const AFTER_DOWN: Duration = Duration::from_millis(500);

@@ -7,6 +7,7 @@ use iroh::protocol::{AcceptError, ProtocolHandler};
 
 use super::Plane;
 use crate::blobs::Provider;
+use crate::net::CLOSE_RESTARTING;
 
 /// The handler of one of the document protocols.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Forward {
 impl ProtocolHandler for Forward {
     async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
         let Some(stack) = self.plane.stack() else {
-            connection.close(CLOSE_REBUILDING.into(), b"starting anew");
+            connection.close(CLOSE_RESTARTING.into(), b"starting anew");
             return Ok(());
         };
         if self.alpn == iroh_docs::ALPN {
@@ -37,7 +38,7 @@ impl ProtocolHandler for Forward {
             let provider = Provider::new(stack.values.clone(), VALUE_TRANSFERS);
             tokio::select! {
                 ended = provider.accept(connection) => ended?,
-                () = stack.ended.cancelled() => held.close(CLOSE_REBUILDING.into(), b"starting anew"),
+                () = stack.ended.cancelled() => held.close(CLOSE_RESTARTING.into(), b"starting anew"),
             }
         }
         Ok(())
@@ -50,7 +51,5 @@ impl ProtocolHandler for Forward {
     }
 }
 
-/// Close code: the stack is between two lives.
-const CLOSE_REBUILDING: u32 = 503;
 /// Values that one peer may fetch at a time, per connection.
 const VALUE_TRANSFERS: u32 = 64;

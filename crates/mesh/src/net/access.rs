@@ -79,6 +79,15 @@ impl Gate {
         peers
     }
 
+    /// Closes every connection for some protocols, in both directions, because what served them is gone.
+    pub(crate) fn restart(&self, alpns: &[&[u8]]) {
+        let entries: Vec<_> =
+            self.live().connections.values().filter(|e| alpns.contains(&e.alpn.as_slice())).cloned().collect();
+        for connection in entries.iter().filter_map(|e| e.handle.upgrade()) {
+            connection.close(CLOSE_RESTARTING.into(), b"starting anew");
+        }
+    }
+
     fn close_where(&self, wanted: impl Fn(&Entry) -> bool) -> usize {
         // The rule is asked without the lock: it may be slow, or take locks of its own.
         let entries: Vec<_> = self.live().connections.values().cloned().collect();
@@ -156,6 +165,8 @@ impl EndpointHooks for Hook {
 pub(crate) const CLOSE_REFUSED: u32 = 403;
 /// Close code: this peer has too many connections.
 pub(crate) const CLOSE_TOO_MANY: u32 = 429;
+/// Close code: what served this protocol is being built anew.
+pub(crate) const CLOSE_RESTARTING: u32 = 503;
 /// The reason that goes with [`CLOSE_REFUSED`].
 const NOT_ALLOWED: &[u8] = b"not allowed";
 /// Live incoming connections of one peer, over all protocols. Documents make one for each that is

@@ -427,7 +427,12 @@ async fn growth_ends_in_a_rebuild() {
     let deadline = Instant::now() + SOON;
     let mut n = 0;
     while publishing.rebuilds() == 0 || following.rebuilds() == 0 {
-        assert!(Instant::now() < deadline, "no rebuild after {n} entries");
+        assert!(
+            Instant::now() < deadline,
+            "no rebuild after {n} entries: {} and {}",
+            publishing.rebuilds(),
+            following.rebuilds()
+        );
         n += 1;
         doc.publish(b"n", text(n.to_string())).await.expect("published");
         tokio::time::sleep(Duration::from_millis(5)).await;
