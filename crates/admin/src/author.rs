@@ -4,6 +4,7 @@ use protocols::entry::{Checkpoint, VerifyError};
 use protocols::{Body, Entry, FleetState, Millis, NodeId, Refusal, SecretKey, SignedEntry, VerifiedEntry};
 
 /// What an admin wants entered into the ledger.
+#[expect(clippy::large_enum_variant, reason = "few of them exist at a time, and nearly all are the large one")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Intent {
     /// This body.

@@ -90,16 +90,19 @@ pub enum SessionError {
 
 impl SessionError {
     pub(super) fn lost(doing: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut why = error.to_string();
+        let mut causes = vec![error.to_string()];
         let mut source = error.source();
         while let Some(cause) = source {
-            let text = cause.to_string();
-            // Wrappers often repeat what they wrap.
-            if !why.ends_with(&text) {
-                why = format!("{why}: {text}");
-            }
+            causes.push(cause.to_string());
             source = cause.source();
         }
+        // The layers' own names say nothing to a person once the cause below them does.
+        while causes.len() > 1 && WRAPPERS.contains(&causes[0].as_str()) {
+            causes.remove(0);
+        }
+        // Wrappers often repeat what they wrap.
+        causes.dedup_by(|later, earlier| earlier.ends_with(later.as_str()));
+        let why = causes.join(": ");
         Self::Lost { doing, why }
     }
 
@@ -135,3 +138,14 @@ impl SessionError {
         }
     }
 }
+
+/// What the layers of a request call themselves in errors.
+const WRAPPERS: [&str; 7] = [
+    "Request error",
+    "Error opening stream",
+    "Error establishing connection",
+    "Oneshot recv error",
+    "Mpsc recv error",
+    "Send error",
+    "Io error",
+];
