@@ -76,6 +76,7 @@ run "nixos-system-node-${c.label}"
 {
   inherit etc sw bootLoader activate;
   inherit (c) label initInterface switchInhibitors rebootTriggers;
+  # A source: made from its content, so nobody has to sign it.
   switcher = ./switch-to-configuration.sh;
 } ''
   mkdir -p $out/bin
@@ -86,11 +87,10 @@ run "nixos-system-node-${c.label}"
   printf %s "$initInterface" > $out/init-interface-version
   [ -z "$switchInhibitors" ] || printf %s "$switchInhibitors" > $out/switch-inhibitors
   [ -z "$rebootTriggers" ] || printf %s "$rebootTriggers" > $out/reboot-triggers
-  cp $switcher $out/bin/.switch-to-configuration
   cat > $out/bin/switch-to-configuration <<END
   #!/bin/sh
   export TOPLEVEL='$out' BOOT_LOADER='$bootLoader' CHECK_EXIT=${toString c.checkExit} SWITCH_EXIT=${toString c.switchExit}
-  exec /bin/sh $out/bin/.switch-to-configuration "\$@"
+  exec /bin/sh $switcher "\$@"
   END
   chmod +x $out/bin/switch-to-configuration
 ''

@@ -262,3 +262,6 @@ const FETCH_AT_ONCE: usize = 4;
 const PROGRESS_EVERY: usize = 25;
 /// What must stay free besides the closure, in bytes (32 MiB).
 const SPARE_BYTES: u64 = 32 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -45,10 +45,10 @@ on_each_nix!(two_bad_activations_return_to_last_confirmed, |sandbox| {
     }
     // And when even the way back from the first one fails, the second one does not return to it.
     let wrapper = "/nix/store/.flotilla-test";
-    let switcher = format!("{}/bin/.switch-to-configuration", good.toplevel);
+    let switcher = format!("{}/bin/switch-to-configuration", good.toplevel);
     let (worse, _) = sandbox.publish(&System::new(5));
     sh(&format!(
-        "cp {switcher} {wrapper}; chmod u+w {0}/bin {switcher}; printf 'exit 77\\n' >{switcher}",
+        "cp {switcher} {wrapper}; chmod u+w {0}/bin {switcher}; printf '#!/bin/sh\\nexit 77\\n' >{switcher}",
         good.toplevel
     ));
     agent.set_unhealthy(Some("g5"));
