@@ -1,4 +1,4 @@
-use nix_narinfo::{NarInfo, TrustedPublicKey};
+use nix_narinfo::TrustedPublicKey;
 use proptest::prelude::*;
 use protocols::{BlobHash, BlobRef, SecretKey};
 use scores::nixos::sign;
