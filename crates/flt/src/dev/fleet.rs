@@ -308,11 +308,13 @@ impl DevFleet {
 
     /// Stops everything.
     pub async fn stop(mut self) {
-        let names: Vec<Name> = self.agents.keys().cloned().collect();
-        for name in names {
-            self.stop_agent(&name).await;
+        // All at once: each waits a while for its peers to take leave.
+        let mut stopping = tokio::task::JoinSet::new();
+        for agent in std::mem::take(&mut self.agents).into_values() {
+            stopping.spawn(agent.stop());
         }
         self.link.close().await;
+        while stopping.join_next().await.is_some() {}
         if let Some(coordinator) = self.coordinator.take() {
             coordinator.stop().await;
         }
