@@ -24,6 +24,8 @@ impl Agent {
         let mut written = Instant::now();
         let mut misses = 0;
         let mut connected = self.coordinator.subscribe();
+        let mut states = self.state.subscribe();
+        let mut greeted = None;
         let mut ticks = tokio::time::interval(self.options.heartbeat);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -36,13 +38,17 @@ impl Agent {
                         return;
                     }
                     misses = 0;
+                    greeted = None;
                 }
+                // So does a node that has just become a member: its first heartbeat need not wait for the next tick.
+                changed = states.changed(), if greeted.is_none() => if changed.is_err() { return },
             }
             let Some(coordinator) = *connected.borrow_and_update() else { continue };
             let Some(head) = self.head() else { continue };
             if !self.is_member() {
                 continue;
             }
+            greeted = Some(coordinator);
             let beat = Beat {
                 number: self.beats.fetch_add(1, Ordering::Relaxed),
                 head,
