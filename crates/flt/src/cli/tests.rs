@@ -78,18 +78,60 @@ fn examples_parse() {
         let help = [command.get_after_long_help(), command.get_long_about()];
         let help: String = help.into_iter().flatten().map(|text| format!("{text}\n")).collect();
         for line in help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with("flt ")) {
-            // What follows two spaces explains; what follows `>` or `|` is the shell's.
-            let typed = line.split("  ").next().unwrap_or(line).split(['>', '|', '#', ';']).next().unwrap_or(line);
-            let words: Vec<&str> = typed.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
-            let placeholder = words.iter().any(|word| word.contains("...") || *word == "TICKET");
-            if !placeholder && let Err(error) = Cli::try_parse_from(&words)
-                && error.use_stderr()
-            {
-                bad.push(format!("{name}: `{typed}`: {}", error.kind()));
+            // What follows two spaces explains.
+            let typed = filled(line.split("  ").next().unwrap_or(line));
+            for words in shell_words(&typed).into_iter().filter(|words| words.first().is_some_and(|word| word == "flt")) {
+                if let Err(error) = Cli::try_parse_from(&words)
+                    && error.use_stderr()
+                {
+                    bad.push(format!("{name}: `{line}`: {error}"));
+                }
             }
         }
     });
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// An example with real things where a person puts theirs.
+fn filled(line: &str) -> String {
+    let key = protocols::SecretKey::from_seed(&[3; 32]);
+    let ticket = protocols::Ticket {
+        fleet: protocols::FleetId::from_bytes([9; 32]),
+        name: "acme".parse().unwrap(),
+        coordinators: vec![protocols::PeerAddr::unknown(key.id())],
+        relays: Vec::new(),
+        invite: None,
+    };
+    let (ticket, id) = (ticket.to_string(), key.id().to_string());
+    let mut line = line.replace("flt1abc...", &ticket).replace("TICKET", &ticket).replace("FLEET-ID", &id);
+    if let (Some(from), Some(to)) = (line.find("$("), line.rfind(')')) {
+        line.replace_range(from..=to, &protocols::key::openssh_public(key.id(), "x"));
+    }
+    // What is cut short with dots and no ticket is an id.
+    let whole = |word: &str| if word.ends_with("...") { id.clone() } else { word.to_owned() };
+    line.replace(" KEY", &format!(" {id}")).split(' ').map(whole).collect::<Vec<_>>().join(" ")
+}
+
+/// The commands of a line and their words, as a shell reads them; redirections are left out.
+fn shell_words(line: &str) -> Vec<Vec<String>> {
+    let (mut commands, mut word, mut quote) = (vec![Vec::new()], String::new(), None);
+    for c in line.chars().chain([' ']) {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(_), c) => word.push(c),
+            (None, '|' | ';' | '&' | '>' | '<' | '#') => commands.push(Vec::new()),
+            (None, c) if c.is_whitespace() => {
+                if let Some(command) = commands.last_mut()
+                    && !word.is_empty()
+                {
+                    command.push(std::mem::take(&mut word));
+                }
+            }
+            (None, c) => word.push(c),
+        }
+    }
+    commands
 }
 
 #[test]
