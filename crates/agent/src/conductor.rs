@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use protocols::state::Declaration;
 use protocols::{Outcome, Subject, Verdict};
@@ -149,17 +150,28 @@ impl Agent {
     }
 
     /// Plays in a task of its own: a panic in the code of a score must not end the agent. The trial stays open then, and
-    /// is judged when it is played again.
+    /// is judged when it is played again. It also stays open when the agent is told to stop and the play does not heed it:
+    /// it may be the switch to a new system that stops us, and would wait for us.
     async fn play_in_task(&self, assignment: &Assignment, stage: PlayStage) -> PlayReport {
         let ensemble = Arc::clone(&self.ensemble);
         let assignment = assignment.clone();
-        let task = tokio::spawn(async move { ensemble.play(&assignment, &stage).await });
-        task.await.unwrap_or_else(|error| PlayReport {
-            verdict: Verdict::Failed,
-            message: format!("the play ended in a bug of flt: {error}"),
-            steps: Vec::new(),
-            attempts: 1,
-        })
+        let stop = stage.stop.clone();
+        let mut task = tokio::spawn(async move { ensemble.play(&assignment, &stage).await });
+        let too_late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
+        let (verdict, message) = tokio::select! {
+            ended = &mut task => match ended {
+                Ok(report) => return report,
+                Err(error) => (Verdict::Failed, format!("the play ended in a bug of flt: {error}")),
+            },
+            () = too_late => {
+                task.abort();
+                (Verdict::Playing, "the agent was stopped in the middle; it goes on at its next start".to_owned())
+            }
+        };
+        PlayReport { verdict, message, steps: Vec::new(), attempts: 1 }
     }
 
     /// The subject was signed next to the score; it must be the one that the score itself names.
@@ -185,3 +197,6 @@ impl Agent {
         });
     }
 }
+
+/// How long a play may take to heed a stop before it is left where it is.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
