@@ -22,6 +22,8 @@ use crate::order::AppendError;
 const ECHO_BYTES_MAX: usize = 1024 * 1024;
 /// The most blobs in one announcement of an agent.
 const PROVIDE_MAX: usize = 20_000;
+/// The longest URL of a relay that is passed on.
+const RELAY_URL_BYTES_MAX: usize = 2048;
 /// The most nodes named in one query.
 const QUERY_NODES_MAX: usize = 20_000;
 
@@ -173,20 +175,22 @@ impl Coordinator {
 
     fn beat(&self, caller: NodeId, beat: &Beat) -> Result<BeatAck, Denied> {
         self.agent(caller)?;
-        let addr = PeerAddr { id: caller, ..beat.addr.clone() };
-        let mut addr = addr;
+        let mut addr = PeerAddr { id: caller, ..beat.addr.clone() };
+        // What it says is passed on to others: to each of them within bounds.
         addr.addrs.truncate(protocols::addr::ADDRS_MAX);
+        addr.relay = addr.relay.filter(|url| url.len() <= RELAY_URL_BYTES_MAX);
         self.wire.learn(addr.clone());
-        let fresh = lock(&self.liveness).heard(caller, beat, Instant::now());
+        let fresh = lock(&self.liveness).heard(caller, beat.head, addr.clone(), Instant::now());
         if fresh {
             self.changed(caller);
         }
         if let Some(document) = beat.document {
             let before = lock(&self.documents).insert(caller, document);
-            if before != Some(document) {
-                if let Some(before) = before {
-                    self.wire.unfollow(before);
-                }
+            if let Some(before) = before.filter(|before| *before != document) {
+                self.wire.unfollow(before);
+            }
+            // A process that began anew publishes anew.
+            if before != Some(document) || fresh || beat.number == 0 {
                 self.wire.follow(document, addr);
             }
         }

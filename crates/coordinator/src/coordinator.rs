@@ -256,7 +256,7 @@ impl Coordinator {
                     let state = Arc::clone(&states.borrow_and_update());
                     self.publish_document(Some(last.head()));
                     if state.members().keys().ne(last.members().keys()) || state.admins() != last.admins() {
-                        self.membership_changed(&state);
+                        self.membership_changed();
                     }
                     if state.declarations().keys().ne(last.declarations().keys())
                         || state.declarations().values().any(|d| d.generation > last.head().seq)
@@ -269,12 +269,24 @@ impl Coordinator {
         }
     }
 
-    fn membership_changed(&self, state: &FleetState) {
+    /// Forgets who is no member any more. The state is asked for under each lock: by an older one, a node that joined
+    /// meanwhile and was heard already would be forgotten.
+    fn membership_changed(&self) {
         self.wire.recheck();
-        lock(&self.liveness).retain(|id| state.is_agent(id));
-        lock(&self.gallery).retain(|id| state.knows(id));
-        lock(&self.kinds).retain(|id, _| state.is_agent(*id));
+        let mut liveness = lock(&self.liveness);
+        let state = self.state();
+        liveness.retain(|id| state.is_agent(id));
+        drop(liveness);
+        let mut gallery = lock(&self.gallery);
+        let state = self.state();
+        gallery.retain(|id| state.knows(id));
+        drop(gallery);
+        let mut kinds = lock(&self.kinds);
+        let state = self.state();
+        kinds.retain(|id, _| state.is_agent(*id));
+        drop(kinds);
         let mut documents = lock(&self.documents);
+        let state = self.state();
         documents.retain(|id, document| {
             let stays = state.is_agent(*id);
             if !stays {

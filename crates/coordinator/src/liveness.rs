@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use protocols::control;
 use protocols::entry::Head;
-use protocols::heartbeat::Beat;
 use protocols::{NodeId, PeerAddr};
 use tokio::time::Instant;
 
@@ -28,10 +27,9 @@ struct Last {
 
 impl Liveness {
     /// Remembers a heartbeat. True if the node was not online before.
-    pub fn heard(&mut self, node: NodeId, beat: &Beat, now: Instant) -> bool {
+    pub fn heard(&mut self, node: NodeId, head: Head, addr: PeerAddr, now: Instant) -> bool {
         let was = self.last.get(&node).is_some_and(|l| l.online);
-        let addr = PeerAddr { id: node, ..beat.addr.clone() };
-        self.last.insert(node, Last { at: now, head: beat.head, addr, online: true });
+        self.last.insert(node, Last { at: now, head, addr, online: true });
         !was
     }
 

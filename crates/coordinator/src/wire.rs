@@ -41,6 +41,7 @@ pub trait Wire: Send + Sync + 'static {
     /// Writes into this coordinator's document, as far as that goes: documents are the fast path, never the guarantee.
     fn publish(&self, key: String, value: Bytes);
     /// Begins to follow an agent's document; what arrives goes to [`Coordinator::ingest`](crate::Coordinator::ingest).
+    /// If it is followed already, the writer is asked for news now.
     fn follow(&self, document: [u8; 32], writer: PeerAddr);
     /// Stops following it.
     fn unfollow(&self, document: [u8; 32]);

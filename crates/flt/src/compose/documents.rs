@@ -49,7 +49,7 @@ struct Running {
     tasks: TaskTracker,
     stop: CancellationToken,
     heard: Listener,
-    followed: HashMap<[u8; 32], CancellationToken>,
+    followed: HashMap<[u8; 32], (CancellationToken, Arc<Notify>)>,
 }
 
 impl std::fmt::Debug for Documents {
@@ -104,7 +104,9 @@ impl Documents {
         let Some(parts) = &self.0 else { return };
         let mut running = lock(&parts.running);
         let Some(running) = running.as_mut() else { return };
-        if running.followed.contains_key(&document) {
+        let writer = from.id;
+        if let Some((_, again)) = running.followed.get(&document) {
+            again.notify_one();
             return;
         }
         let mut follower = match parts.plane.follow(DocId::from_bytes(document), vec![from]) {
@@ -115,12 +117,17 @@ impl Documents {
             }
         };
         let until = running.stop.child_token();
-        running.followed.insert(document, until.clone());
+        let again = Arc::new(Notify::new());
+        running.followed.insert(document, (until.clone(), Arc::clone(&again)));
         let heard = Arc::clone(&running.heard);
         running.tasks.spawn(async move {
             loop {
                 let event = tokio::select! {
                     () = until.cancelled() => return,
+                    () = again.notified() => {
+                        follower.add_peer(writer);
+                        continue;
+                    }
                     event = follower.next() => event,
                 };
                 let Some(event) = event else { return };
@@ -133,7 +140,7 @@ impl Documents {
 
     pub(crate) fn unfollow(&self, document: [u8; 32]) {
         let Some(parts) = &self.0 else { return };
-        if let Some(until) = lock(&parts.running).as_mut().and_then(|r| r.followed.remove(&document)) {
+        if let Some((until, _)) = lock(&parts.running).as_mut().and_then(|r| r.followed.remove(&document)) {
             until.cancel();
         }
     }
