@@ -38,7 +38,8 @@ pub struct Options {
     pub drift: Duration,
     /// How long after its start the agent waits for news before it acts on what it knows.
     pub grace: Duration,
-    /// Whether entries are asked for. Without, news come by documents alone, once the node has joined.
+    /// Whether entries are asked for and records handed over. Without, news travel by documents alone, once the node has
+    /// joined.
     pub pulls: bool,
     /// The clock.
     pub clock: Clock,

@@ -72,6 +72,9 @@ impl Agent {
     /// Compares records with the coordinator and hands over what it lacks. What fails is done at the next heartbeat,
     /// whose answer says that records differ.
     pub(crate) async fn reconcile(&self, coordinator: NodeId) {
+        if !self.options.pulls {
+            return;
+        }
         let client = self.uplink.control(coordinator);
         let Ok(Ok(Ok(theirs))) = timeout(ANSWER_DEADLINE, client.rpc(Compare)).await else { return };
         let missing = self.book.outdo(&theirs).map_err(|e| e.to_string());
