@@ -313,11 +313,11 @@ impl DevFleet {
         for agent in std::mem::take(&mut self.agents).into_values() {
             stopping.spawn(agent.stop());
         }
+        if let Some(coordinator) = self.coordinator.take() {
+            stopping.spawn(coordinator.stop());
+        }
         self.link.close().await;
         while stopping.join_next().await.is_some() {}
-        if let Some(coordinator) = self.coordinator.take() {
-            coordinator.stop().await;
-        }
     }
 }
 
