@@ -185,8 +185,13 @@ impl Coordinator {
             self.changed(caller);
         }
         if let Some(document) = beat.document {
-            let before = lock(&self.documents).insert(caller, document);
-            if let Some(before) = before.filter(|before| *before != document) {
+            let (before, shared) = {
+                let mut documents = lock(&self.documents);
+                let before = documents.insert(caller, document);
+                (before, documents.values().any(|d| Some(*d) == before))
+            };
+            // Who names another's document must not end it for that one.
+            if let Some(before) = before.filter(|before| *before != document && !shared) {
                 self.wire.unfollow(before);
             }
             // A process that began anew publishes anew.

@@ -287,13 +287,10 @@ impl Coordinator {
         drop(kinds);
         let mut documents = lock(&self.documents);
         let state = self.state();
-        documents.retain(|id, document| {
-            let stays = state.is_agent(*id);
-            if !stays {
-                self.wire.unfollow(*document);
-            }
-            stays
-        });
+        let gone: Vec<[u8; 32]> = documents.extract_if(|id, _| !state.is_agent(*id)).map(|(_, d)| d).collect();
+        for document in gone.iter().filter(|gone| !documents.values().any(|d| d == *gone)) {
+            self.wire.unfollow(*document);
+        }
     }
 
     /// Writes the entries after `after` into the document, and the head last.

@@ -106,6 +106,7 @@ pub async fn start(parts: AgentParts) -> anyhow::Result<RunningAgent> {
         blobs: blobs.clone(),
         documents,
         links: Mutex::default(),
+        followed: Mutex::default(),
         artifacts: parts.data.join("artifacts"),
     });
     let fetcher = Fetcher::new(Arc::clone(&uplink) as Arc<dyn Uplink>);
@@ -205,6 +206,8 @@ struct MeshUplink {
     blobs: BlobPlane,
     documents: Documents,
     links: Mutex<HashMap<(NodeId, &'static [u8]), Link>>,
+    /// Which document of each coordinator is followed.
+    followed: Mutex<HashMap<NodeId, [u8; 32]>>,
     artifacts: PathBuf,
 }
 
@@ -274,6 +277,11 @@ impl Uplink for MeshUplink {
 
     fn follow(&self, document: [u8; 32], coordinator: NodeId) {
         let addr = self.mesh.known(coordinator).unwrap_or_else(|| PeerAddr::unknown(coordinator));
+        let before = self.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(coordinator, document);
+        // One of each: a coordinator that names a new one every time would have us follow them all.
+        if let Some(before) = before.filter(|before| *before != document) {
+            self.documents.unfollow(before);
+        }
         self.documents.follow(document, addr);
     }
 
