@@ -25,6 +25,7 @@ use std::time::Duration;
 use scores::nixos::{NixosScore, NixosSystem, Observed, TrustedKey};
 use scores::{Artifacts, DeviceError, Resume, Stage, Topology, Trial};
 
+use activate::why_taken_back;
 pub use deliver::StageError;
 pub use facts::PathFacts;
 pub use nix::{Nix, NixError};
@@ -178,6 +179,10 @@ impl NixosSystem for NixosHost {
 
     async fn resume(&self, score: &NixosScore, trial: &Trial) -> Result<Resume, DeviceError> {
         self.pick_up(score, trial).await
+    }
+
+    async fn taken_back(&self, score: &NixosScore, trial: &Trial) -> Option<DeviceError> {
+        why_taken_back(score, trial)
     }
 }
 

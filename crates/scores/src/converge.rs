@@ -9,8 +9,7 @@ use std::time::Duration;
 use protocols::Verdict;
 
 pub(crate) use attempt::{judge_and_settle, nap as attempt_nap};
-pub(crate) use undo::retreat;
-use undo::undo;
+pub(crate) use undo::{retreat, undo};
 
 use crate::trials::{Record, Slot};
 use crate::{Assignment, Cancel, CheckFailed, Checks, DeviceError, Interpret, Stage, Standing, Topology, TrialError};
@@ -119,6 +118,15 @@ pub enum ConvergeError {
         /// The steps that are left, as they print.
         left: Vec<String>,
     },
+    /// The topology took the change back by itself.
+    #[error("the change was taken back")]
+    TakenBack(#[source] DeviceError),
+    /// The end of the agent or of the node came in between, so that nothing is known of the change itself.
+    #[error("the agent or the node went down{} during this change", if *times > 1 { format!(" {times} times") } else { String::new() })]
+    Interrupted {
+        /// How often by now.
+        times: u32,
+    },
     /// A check did not pass in time.
     #[error(transparent)]
     Check(CheckFailed),
@@ -157,8 +165,18 @@ impl ConvergeError {
             Self::Begin(source) | Self::Confirm(source) => source.is_transient(),
             Self::Record(source) => source.is_disk_full(),
             Self::Late { .. } => true,
-            Self::Unsettled { .. } | Self::Check(_) | Self::Refused { .. } | Self::Cancelled(_) => false,
+            Self::Interrupted { times } => *times < INTERRUPTIONS_MAX,
+            Self::Unsettled { .. }
+            | Self::TakenBack(_)
+            | Self::Check(_)
+            | Self::Refused { .. }
+            | Self::Cancelled(_) => false,
         }
+    }
+
+    /// Whether the change is not there, although every step of it was taken.
+    pub(crate) const fn is_gone(&self) -> bool {
+        matches!(self, Self::Unsettled { .. } | Self::TakenBack(_))
     }
 
     /// What is said of a play that failed so, where `changed` says whether the node had been changed.
@@ -169,6 +187,7 @@ impl ConvergeError {
                 Verdict::Failed
             }
             Self::Check(_) if !changed => Verdict::Failed,
+            Self::Interrupted { times } if *times >= INTERRUPTIONS_MAX => Verdict::Quarantined,
             _ if self.is_transient() => Verdict::Failed,
             _ if changed => Verdict::Quarantined,
             _ => Verdict::Refused,
@@ -240,6 +259,8 @@ pub(crate) async fn bounded<R>(
     tokio::time::timeout(within, work).await.unwrap_or_else(|_| Err(late()))
 }
 
+/// How often a change may be interrupted by the end of the agent or of the node before it is held to be the cause.
+const INTERRUPTIONS_MAX: u32 = 3;
 /// The least time that undoing, resuming and confirming have.
 const WAY_BACK_MIN: Duration = Duration::from_secs(600);
 

@@ -52,6 +52,12 @@ pub trait Interpret<T: Topology>: Plan {
     fn resume(&self, _on: &T, _trial: &Trial) -> impl Future<Output = Result<Resume, DeviceError>> + Send {
         async { Ok(Resume::Revert) }
     }
+
+    /// Whether the topology took the change back by itself, and why: asked when it is not there, although every step of
+    /// it was taken.
+    fn taken_back(&self, _on: &T, _trial: &Trial) -> impl Future<Output = Option<DeviceError>> + Send {
+        async { None }
+    }
 }
 
 /// What becomes of a trial that was left open.

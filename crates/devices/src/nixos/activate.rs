@@ -9,7 +9,7 @@ use scores::{DeviceError, Resume, Stage, Trial};
 use tokio::time::{Instant, sleep};
 
 use super::NixosHost;
-use super::journal::{Because, Decision, Journal, Phase, Run, decided};
+use super::journal::{Because, Decision, Journal, Phase, Run, decided, went_back_by_itself};
 use super::roots::Root;
 use super::scripts::{LOCKED, Script, write_action, write_back};
 
@@ -43,6 +43,9 @@ pub(super) enum Switched {
     /// The machine went back while it ran.
     #[error("the machine went back by itself, because it took too long")]
     TakenBack,
+    /// The machine went back after it.
+    #[error("the machine went back by itself, because nobody confirmed the change within {0} seconds (revert_seconds)")]
+    Unconfirmed(u32),
     /// It says that it succeeded, and something else runs.
     #[error("it succeeded, and another system runs than it switched to")]
     NotCurrent,
@@ -282,6 +285,25 @@ impl NixosHost {
             sleep(LOOK).await;
         }
     }
+}
+
+/// Why a trial's machine went back, if it did: by itself, or because the switch was found to have failed.
+pub(super) fn why_taken_back(score: &NixosScore, trial: &Trial) -> Option<DeviceError> {
+    if !matches!(decided(trial), Ok(Some(Decision::Reverted))) {
+        return None;
+    }
+    let by_itself = went_back_by_itself(trial);
+    let why = match Script::new(&trial.dir, "switch").exit_status().map(Switched::of) {
+        Some(Some(Switched::Units)) if score.accept_failed_units && by_itself => {
+            Switched::Unconfirmed(score.revert_seconds)
+        }
+        Some(Some(bad)) => bad,
+        Some(None) if by_itself => Switched::Unconfirmed(score.revert_seconds),
+        Some(None) => Switched::NotCurrent,
+        None if by_itself => Switched::TakenBack,
+        None => Switched::Late(score.revert_seconds.into()),
+    };
+    Some(DeviceError::permanent(format!("switch to {}", score.toplevel)).because(why))
 }
 
 /// A name that no unit has had: the generation, and the moment.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{ConvergeError, Converged, Failure, Gate, Undone, bounded, on_disk, undo};
 use crate::trials::{Phase, Record, Slot};
-use crate::{Cancel, CheckFailed, Interpret, Standing, Topology, Trial};
+use crate::{Cancel, CheckFailed, Interpret, Standing, Topology, Trial, chain};
 
 pub(super) async fn attempt<S, T>(score: &S, on: &T, gate: &Gate<'_>, interruptions: u32) -> Result<Converged, Failure>
 where
@@ -78,9 +78,16 @@ where
     S: Interpret<T>,
     T: Topology,
 {
+    let had_passed = record.phase == Phase::Settling;
     let judged = judge(score, on, gate, slot, &mut record, trial).await;
     let standing = match judged {
         Ok(standing) => standing,
+        // It was good, and is gone: the power was cut, or the agent was away, before it was made permanent.
+        Err(error) if had_passed && error.is_gone() => {
+            let times = record.interruptions.saturating_add(1);
+            tracing::warn!(error = %chain(&error), "a change that had passed its checks is gone");
+            return Err(fail(score, on, slot, record, trial, ConvergeError::Interrupted { times }).await);
+        }
         Err(error) => return Err(fail(score, on, slot, record, trial, error).await),
     };
     // From here on the change is in force for good: what fails now is tried again, and not undone.
@@ -95,6 +102,27 @@ where
 }
 
 async fn judge<S, T>(
+    score: &S,
+    on: &T,
+    gate: &Gate<'_>,
+    slot: &Slot,
+    record: &mut Record,
+    trial: &Trial,
+) -> Result<Standing, ConvergeError>
+where
+    S: Interpret<T>,
+    T: Topology,
+{
+    let error = match judge_as_it_is(score, on, gate, slot, record, trial).await {
+        Err(error @ (ConvergeError::Unsettled { .. } | ConvergeError::Apply { .. })) => error,
+        other => return other,
+    };
+    // What is seen now may only be the consequence.
+    let why = timeout(gate.assignment.policy.apply_deadline(), score.taken_back(on, trial)).await;
+    Err(why.ok().flatten().map_or(error, ConvergeError::TakenBack))
+}
+
+async fn judge_as_it_is<S, T>(
     score: &S,
     on: &T,
     gate: &Gate<'_>,

@@ -21,6 +21,9 @@ where
     T: Topology,
 {
     let verdict = error.verdict(record.phase != Phase::Begun);
+    if let ConvergeError::Interrupted { times } = &error {
+        record.interruptions = *times;
+    }
     let message = shorten(&chain(&error), MESSAGE_BYTES_MAX);
     record.phase = Phase::Reverting { verdict, message };
     let steps = record.steps.clone();

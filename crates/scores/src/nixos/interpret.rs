@@ -42,6 +42,9 @@ pub trait NixosSystem: Topology {
 
     /// Finds out how far a trial came whose process is gone; waits for a switch that is still going on.
     fn resume(&self, score: &NixosScore, trial: &Trial) -> impl Future<Output = Result<Resume, DeviceError>> + Send;
+
+    /// Whether the machine, or an agent that found the switch failed, has gone back already, and why.
+    fn taken_back(&self, score: &NixosScore, trial: &Trial) -> impl Future<Output = Option<DeviceError>> + Send;
 }
 
 impl<T: NixosSystem> Interpret<T> for NixosScore {
@@ -71,5 +74,9 @@ impl<T: NixosSystem> Interpret<T> for NixosScore {
 
     async fn resume(&self, on: &T, trial: &Trial) -> Result<Resume, DeviceError> {
         on.resume(self, trial).await
+    }
+
+    async fn taken_back(&self, on: &T, trial: &Trial) -> Option<DeviceError> {
+        on.taken_back(self, trial).await
     }
 }

@@ -5,10 +5,11 @@ use std::marker::PhantomData;
 use protocols::{Subject, Verdict};
 
 use super::PlayError;
-use crate::converge::{attempt_nap, bounded, converge_again, judge_and_settle, retreat};
+use crate::converge::{attempt_nap, bounded, converge_again, judge_and_settle, retreat, undo};
 use crate::trials::{Phase, Record};
 use crate::{
-    Assignment, BoxFuture, Converged, Gate, Interpret, Invalid, PlayReport, Resume, Standing, Topology, chain, score,
+    Assignment, BoxFuture, ConvergeError, Converged, Gate, Interpret, Invalid, PlayReport, Resume, Standing, Topology,
+    chain, score,
 };
 
 /// A kind of score on a topology of type `T`, with the score's own type forgotten.
@@ -117,7 +118,7 @@ where
     }
 }
 
-async fn judge<S, T>(score: &S, on: &T, gate: &Gate<'_>, mut record: Record) -> PlayReport
+async fn judge<S, T>(score: &S, on: &T, gate: &Gate<'_>, record: Record) -> PlayReport
 where
     S: Interpret<T>,
     T: Topology,
@@ -148,19 +149,10 @@ where
         };
     }
     gate.stage.progress("undoing a change that was interrupted");
-    if !matches!(record.phase, Phase::Reverting { .. }) {
-        record.interruptions = record.interruptions.saturating_add(1);
-        let (verdict, message) = if record.interruptions >= INTERRUPTIONS_MAX {
-            let message = format!("the agent or the node went down {} times during this change", record.interruptions);
-            (Verdict::Quarantined, message)
-        } else {
-            (Verdict::Failed, "the agent or the node went down during this change".to_owned())
-        };
-        record.phase = Phase::Reverting { verdict, message };
-    }
-    let (verdict, message) = match &record.phase {
-        Phase::Reverting { verdict, message } => (*verdict, message.clone()),
-        _ => (Verdict::Failed, String::new()),
+    let Phase::Reverting { verdict, message } = record.phase.clone() else {
+        let times = record.interruptions.saturating_add(1);
+        let failure = undo(score, on, &slot, record, &trial, ConvergeError::Interrupted { times }).await;
+        return PlayReport::new(failure.verdict(), &failure.message(), &steps, 0);
     };
     match retreat(score, on, &slot, record, &trial).await {
         Ok(()) => PlayReport::new(verdict, &format!("{message}; undone"), &steps, 0),
@@ -183,8 +175,6 @@ fn good(converged: Converged, attempts: u32) -> PlayReport {
     }
 }
 
-/// How often a change may be interrupted by the end of the agent or of the node before it is held to be the cause.
-const INTERRUPTIONS_MAX: u32 = 3;
 /// The pause before a play that failed for a passing reason is tried again, at first.
 const RETRY_PAUSE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// The pause before a play that failed for a passing reason is tried again, at last.

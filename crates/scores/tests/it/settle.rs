@@ -1,7 +1,7 @@
 //! A score whose change becomes permanent only after the checks, and whose own change may replace the agent.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use protocols::{Kind, Subject, Verdict};
@@ -72,6 +72,8 @@ struct Knob {
     resumes: AtomicUsize,
     confirms: AtomicUsize,
     log: Mutex<Vec<String>>,
+    /// Turns itself back, and says so.
+    springs_back: AtomicBool,
 }
 
 struct Panel(Arc<Knob>);
@@ -101,6 +103,9 @@ impl Interpret<Panel> for Dial {
             Turn::AtBoot(to) => on.0.shown.lock().unwrap().1 = *to,
         }
         stage.progress("turned");
+        if on.0.springs_back.load(Ordering::SeqCst) {
+            *on.0.shown.lock().unwrap() = (0, 0);
+        }
         Ok(())
     }
 
@@ -123,6 +128,11 @@ impl Interpret<Panel> for Dial {
         on.0.resumes.fetch_add(1, Ordering::SeqCst);
         let turned = on.0.shown.lock().unwrap().0 == self.to;
         Ok(if turned { Resume::Judge } else { Resume::Revert })
+    }
+
+    async fn taken_back(&self, on: &Panel, _trial: &Trial) -> Option<DeviceError> {
+        let sprang = on.0.springs_back.load(Ordering::SeqCst);
+        sprang.then(|| DeviceError::permanent("turn it").because("the spring was faster"))
     }
 }
 
@@ -189,4 +199,67 @@ async fn a_change_that_passed_its_checks_is_confirmed_later_and_not_undone() {
     assert_eq!(report.verdict, Verdict::Converged, "{report:?}");
     assert_eq!(*knob.shown.lock().unwrap(), (7, 7));
     assert_eq!(knob.log.lock().unwrap().len(), 2);
+}
+
+/// Plays until the checks have passed and nothing is permanent yet.
+async fn play_up_to_the_settling(knob: &Arc<Knob>, folder: &tempfile::TempDir, job: &scores::Assignment) {
+    let stage = FakeStage::default();
+    *stage.cancel_at.lock().unwrap() = Some(("check exec pass".into(), scores::Cancel::Stopping));
+    assert_eq!(agent(knob, folder).play(job, &stage).await.verdict, Verdict::Playing);
+    assert_eq!(*knob.shown.lock().unwrap(), (3, 0), "turned, and not for the next boot");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_power_cut_before_it_is_permanent_says_nothing_against_the_change() {
+    let (knob, folder) = (Arc::new(Knob::default()), tempfile::tempdir().unwrap());
+    let job = assignment(&Dial { to: 3 }, 1, &policy("pass"));
+    play_up_to_the_settling(&knob, &folder, &job).await;
+    *knob.shown.lock().unwrap() = (0, 0);
+    let found = agent(&knob, &folder).recover(&FakeStage::default()).await;
+    assert_eq!(found[0].report.verdict, Verdict::Failed, "{found:?}");
+    assert_eq!(found[0].report.message, "the agent or the node went down during this change; undone");
+    let report = agent(&knob, &folder).play(&job, &FakeStage::default()).await;
+    assert_eq!((report.verdict, *knob.shown.lock().unwrap()), (Verdict::Converged, (3, 3)), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_cuts_the_power_again_and_again_is_quarantined() {
+    let (knob, folder) = (Arc::new(Knob::default()), tempfile::tempdir().unwrap());
+    let job = assignment(&Dial { to: 3 }, 1, &policy("pass"));
+    for round in 1..=3 {
+        play_up_to_the_settling(&knob, &folder, &job).await;
+        *knob.shown.lock().unwrap() = (0, 0);
+        let found = agent(&knob, &folder).recover(&FakeStage::default()).await;
+        let expected = if round < 3 { Verdict::Failed } else { Verdict::Quarantined };
+        assert_eq!(found[0].report.verdict, expected, "{found:?}");
+    }
+    let report = agent(&knob, &folder).play(&job, &FakeStage::default()).await;
+    assert_eq!((report.verdict, report.attempts), (Verdict::Quarantined, 0));
+    assert_eq!(report.message, "the agent or the node went down 3 times during this change");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_dies_before_it_is_permanent_makes_it_so_later() {
+    let (knob, folder) = (Arc::new(Knob::default()), tempfile::tempdir().unwrap());
+    play_up_to_the_settling(&knob, &folder, &assignment(&Dial { to: 3 }, 1, &policy("pass"))).await;
+    let found = agent(&knob, &folder).recover(&FakeStage::default()).await;
+    assert_eq!((found[0].report.verdict, *knob.shown.lock().unwrap()), (Verdict::Converged, (3, 3)), "{found:?}");
+    assert_eq!(*knob.log.lock().unwrap(), ["Now(3)", "AtBoot(3)"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_the_topology_took_back_says_why() {
+    let (knob, folder) = (Arc::new(Knob::default()), tempfile::tempdir().unwrap());
+    knob.springs_back.store(true, Ordering::SeqCst);
+    let job = assignment(&Dial { to: 3 }, 1, &policy("pass"));
+    let report = agent(&knob, &folder).play(&job, &FakeStage::default()).await;
+    assert_eq!(report.verdict, Verdict::Quarantined, "{report:?}");
+    assert_eq!(report.message, "the change was taken back: turn it: the spring was faster; undone");
+    // Gone after its checks, while nobody looked, it is an interruption none the less.
+    let (knob, folder) = (Arc::new(Knob::default()), tempfile::tempdir().unwrap());
+    play_up_to_the_settling(&knob, &folder, &job).await;
+    knob.springs_back.store(true, Ordering::SeqCst);
+    *knob.shown.lock().unwrap() = (0, 0);
+    let found = agent(&knob, &folder).recover(&FakeStage::default()).await;
+    assert_eq!(found[0].report.verdict, Verdict::Failed, "{found:?}");
 }

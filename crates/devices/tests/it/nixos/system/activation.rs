@@ -194,6 +194,7 @@ on_each_nix!(checks_that_outlast_the_way_back_do_not_confirm, |sandbox| {
     // The checks fail until the machine has gone back; then they pass, on the old system.
     let report = agent.play(&score, sandbox.next());
     assert_eq!(report.verdict, Verdict::Quarantined, "{}", report.message);
+    assert!(report.message.contains("nobody confirmed the change within 10 seconds"), "{}", report.message);
     assert_eq!((running(), profile(), booting()), (old.clone(), old.clone(), old));
 });
 

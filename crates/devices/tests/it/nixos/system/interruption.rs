@@ -70,7 +70,10 @@ on_each_nix!(a_dead_agents_activation_is_taken_back_by_the_machine, |sandbox| {
     // The next agent finds it so, says so, and does not try again.
     let recovered = agent.recover();
     assert_eq!(recovered.len(), 1);
-    assert_eq!(recovered[0].report.verdict, Verdict::Quarantined, "{}", recovered[0].report.message);
+    let report = &recovered[0].report;
+    assert_eq!(report.verdict, Verdict::Quarantined, "{}", report.message);
+    let why = "the machine went back by itself, because nobody confirmed the change within 10 seconds";
+    assert!(report.message.contains(why), "{}", report.message);
     assert_eq!(agent.play(&score, generation).verdict, Verdict::Quarantined);
     settled(sandbox, &old, &old);
 });

@@ -63,6 +63,7 @@ fn a_unit_that_fails_takes_the_machine_back() {
     bed.order(&bed.scores[0], 11, 60);
     let said = bed.wait_for(11);
     assert_eq!(said.verdict, Verdict::Quarantined, "{said:?}\n{}", bed.journal());
+    assert!(said.message.contains("units failed (exit status 4)"), "{}", said.message);
     bed.assert_runs(&bed.first);
     assert_eq!(bed.machine.unit_state("demo.service"), "active", "the old unit runs again");
     assert_eq!(bed.agent_version(), "1");
@@ -83,6 +84,7 @@ fn a_system_without_an_agent_is_taken_back_by_the_timer() {
     assert!(bed.machine.ok("systemctl list-timers --all").contains("flotilla-back-"), "no timer is armed");
     let said = bed.wait_for(11);
     assert_eq!(said.verdict, Verdict::Quarantined, "{said:?}\n{}", bed.journal());
+    assert!(said.message.contains("nobody confirmed the change within 15 seconds"), "{}", said.message);
     assert_eq!(said.by, "1", "the old agent tells of it");
     bed.assert_runs(&bed.first);
 }
@@ -111,6 +113,37 @@ fn a_machine_that_loses_power_on_probation_boots_what_was_confirmed() {
     bed.machine.power_cut();
     bed.machine.start();
     assert_eq!(bed.current(), bed.scores[0].toplevel, "what was confirmed is what boots");
+}
+
+#[test]
+fn a_machine_that_loses_power_before_the_boot_entry_is_written_tries_again() {
+    let Some(mut bed) =
+        bed("a_machine_that_loses_power_before_the_boot_entry_is_written_tries_again", || vec![system(1), system(2)])
+    else {
+        return;
+    };
+    let new = bed.scores[0].toplevel.clone();
+    // The boot loader waits for a reader that never comes: the checks have passed by then, and nothing boots the system.
+    bed.machine.ok("mkfifo /boot/loader/new");
+    bed.order(&bed.scores[0], 11, 60);
+    let decided = format!("grep -qx confirmed {HOME}/trials/*/undo/decision");
+    bed.machine.wait_until(&decided, testkit::DEADLINE);
+    let named = format!("test \"$(readlink -f /nix/var/nix/profiles/system)\" = {new}");
+    bed.machine.wait_until(&named, testkit::DEADLINE);
+    assert_eq!(bed.current(), new);
+    bed.machine.ok("sync");
+    bed.machine.power_cut();
+    bed.machine.start();
+    // The cut was not the system's doing: it is undone, played again, and holds.
+    let said = bed.wait_for(11);
+    assert_eq!(said.verdict, Verdict::Converged, "{said:?}\n{}", bed.journal());
+    let interrupted = "the agent or the node went down during this change; undone";
+    let recovered = bed.machine.read(&format!("{HOME}/recovered.log"));
+    assert!(recovered.starts_with(&format!("11: {} {interrupted}\n", Verdict::Failed)), "{recovered}");
+    bed.assert_runs(&new);
+    bed.machine.power_cut();
+    bed.machine.start();
+    assert_eq!(bed.current(), new, "what was confirmed is what boots");
 }
 
 /// A system whose agent is a service of it, another one in every version.
@@ -186,7 +219,8 @@ impl Bed {
     }
 
     fn journal(&self) -> String {
-        self.machine.exec("journalctl -b --no-pager -o cat | tail -60").stdout
+        // Of every boot: the machine's own name for this one is not the one that the journal has.
+        self.machine.exec("journalctl --no-pager -o cat | tail -60").stdout
     }
 
     /// That this system runs, is the default, boots, and that nothing is left of what led there.
@@ -224,7 +258,9 @@ fn live() {
     };
     for one in agent.recover() {
         let Some(assignment) = one.assignment else { continue };
-        println!("recovered {}: {} {}", assignment.generation, one.report.verdict, one.report.message);
+        let line = format!("{}: {} {}\n", assignment.generation, one.report.verdict, one.report.message);
+        let before = std::fs::read_to_string(home.join("recovered.log")).unwrap_or_default();
+        std::fs::write(home.join("recovered.log"), before + &line).unwrap();
         say(assignment.generation, one.report.verdict, &one.report.message);
     }
     loop {
@@ -257,6 +293,7 @@ if ! mountpoint -q /proc/sys/kernel/random/boot_id; then
   mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
 fi
 [ -e /boot/loader/default ] || exit 0
+rm -f /boot/loader/new
 system=$(cat /boot/loader/default)
 ln -sfn "$system" /run/booted-system
 "$system/activate" "$system"
