@@ -15,6 +15,8 @@ use crate::agent::Agent;
 const BEAT_DEADLINE: Duration = Duration::from_secs(5);
 /// After how many unanswered heartbeats a connection is given up.
 const MISSES_MAX: u32 = 3;
+/// How soon after a new entry a heartbeat says that it is known; nodes are spread over one second more.
+const HURRY: Duration = Duration::from_millis(500);
 /// How often, at most, the history of heartbeats is written: disks and documents must bear it for years.
 const HISTORY_EVERY: Duration = Duration::from_secs(300);
 
@@ -26,6 +28,7 @@ impl Agent {
         let mut connected = self.coordinator.subscribe();
         let mut states = self.state.subscribe();
         let mut greeted = None;
+        let mut hurried = false;
         let mut ticks = tokio::time::interval(self.options.heartbeat);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -40,8 +43,20 @@ impl Agent {
                     misses = 0;
                     greeted = None;
                 }
-                // So does a node that has just become a member: its first heartbeat need not wait for the next tick.
-                changed = states.changed(), if greeted.is_none() => if changed.is_err() { return },
+                changed = states.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // A node that has just become a member shows itself at once. Later a new entry hurries the next
+                    // heartbeat a little, so that it is soon known how far this node is; a burst of entries does so once.
+                    if greeted.is_some() {
+                        if !std::mem::replace(&mut hurried, true) {
+                            let spread = u64::from(self.id().as_bytes()[1]) * 4;
+                            ticks.reset_after(HURRY + Duration::from_millis(spread));
+                        }
+                        continue;
+                    }
+                }
             }
             let Some(coordinator) = *connected.borrow_and_update() else { continue };
             let Some(head) = self.head() else { continue };
@@ -49,6 +64,7 @@ impl Agent {
                 continue;
             }
             greeted = Some(coordinator);
+            hurried = false;
             let beat = Beat {
                 number: self.beats.fetch_add(1, Ordering::Relaxed),
                 head,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use protocols::control::{Hello, Tail, TailBatch, Welcome};
 use protocols::enroll::RedeemInvite;
 use protocols::entry::Redeem;
+use protocols::incoming::Incoming;
 use protocols::store::LedgerError;
 use protocols::{Name, NodeId};
 use tokio::time::timeout;
@@ -87,16 +88,17 @@ impl Agent {
         }
         let client = self.uplink.control(coordinator);
         let request = Tail { after: self.head(), follow: true };
-        let mut batches = timeout(ANSWER_DEADLINE, client.server_streaming(request, BATCHES_QUEUED))
+        let batches = timeout(ANSWER_DEADLINE, client.server_streaming(request, BATCHES_QUEUED))
             .await
             .map_err(|_| SyncError::Unreachable("no answer in time".into()))?
             .map_err(|e| SyncError::Unreachable(e.to_string()))?;
+        let mut batches = Incoming::new(batches);
         self.coordinator.send_replace(Some(coordinator));
         tracing::info!(coordinator = %coordinator.short(), head = welcome.head.seq, "following the ledger");
         let mut withheld = std::pin::pin!(self.withheld());
         loop {
             tokio::select! {
-                batch = batches.recv() => match batch {
+                batch = batches.next() => match batch {
                     Ok(Some(batch)) => self.take(batch)?,
                     Ok(None) | Err(_) => return Ok(()),
                 },

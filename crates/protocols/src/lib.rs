@@ -12,6 +12,7 @@ pub mod export;
 pub mod facts;
 pub mod heartbeat;
 pub mod ids;
+pub mod incoming;
 pub mod key;
 pub mod node;
 pub mod outcome;

@@ -41,8 +41,9 @@ in
         ];
 
     environment.systemPackages = [ cfg.package ];
-    environment.etc."flotilla/config.toml".source = (pkgs.formats.toml { }).generate "config.toml" (
-      parts.withoutNulls cfg.settings
-    );
+    # The machine's file is shared by all roles, so these keys have a section of their own.
+    environment.etc."flotilla/config.toml".source = (pkgs.formats.toml { }).generate "config.toml" {
+      admin = parts.withoutNulls cfg.settings;
+    };
   };
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use irpc::channel::mpsc::Receiver;
 use protocols::control::{Denied, Liveness, NodeReport, Report, Watch};
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::heartbeat::BeatHistory;
-use protocols::record::{BEATS, FACTS_STABLE, FACTS_VOLATILE, OUTCOME_PREFIX, RECORDS_PER_WRITER_MAX, VerifiedRecord};
+use protocols::incoming::Incoming;
+use protocols::record::{BEATS, FACTS_STABLE, FACTS_VOLATILE, OUTCOME_PREFIX, RECORDS_WITH_EMPTY_MAX, VerifiedRecord};
 use protocols::{NodeId, Outcome, Subject};
 use serde::de::DeserializeOwned;
 
@@ -47,10 +47,10 @@ impl CheckedReport {
             outcomes: BTreeMap::new(),
             problems: Vec::new(),
         };
-        if records.len() > RECORDS_PER_WRITER_MAX {
+        if records.len() > RECORDS_WITH_EMPTY_MAX {
             checked.problems.push(format!("{} records came, more than a node may have", records.len()));
         }
-        for record in records.into_iter().take(RECORDS_PER_WRITER_MAX) {
+        for record in records.into_iter().take(RECORDS_WITH_EMPTY_MAX) {
             if record.writer != node {
                 checked.problems.push(format!("a record of {} was passed off as this node's", record.writer.short()));
                 continue;
@@ -110,7 +110,8 @@ impl CheckedReport {
 /// A stream of reports.
 #[derive(Debug)]
 pub struct Watching {
-    reports: Receiver<Result<NodeReport, Denied>>,
+    /// Waited for next to timers and keys: giving up in the middle of a message must lose nothing.
+    reports: Incoming<Result<NodeReport, Denied>>,
 }
 
 impl Watching {
@@ -120,7 +121,7 @@ impl Watching {
     /// [`SessionError::Ended`] when the coordinator ends the stream, which is then to be opened again.
     pub async fn next(&mut self) -> Result<CheckedReport, SessionError> {
         let doing = "watch the nodes";
-        match self.reports.recv().await {
+        match self.reports.next().await {
             Ok(Some(report)) => Ok(CheckedReport::check(report?)),
             Ok(None) => Err(SessionError::Ended { doing }),
             Err(error) => Err(SessionError::lost(doing, &error)),
@@ -156,6 +157,6 @@ impl Session {
     pub async fn watch(&self, nodes: &[NodeId]) -> Result<Watching, SessionError> {
         let request = Watch { nodes: nodes.to_vec() };
         let reports = within("watch the nodes", self.client.server_streaming(request, STREAM_DEPTH)).await?;
-        Ok(Watching { reports })
+        Ok(Watching { reports: Incoming::new(reports) })
     }
 }

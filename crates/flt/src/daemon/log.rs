@@ -10,6 +10,11 @@ use super::Settings;
 use crate::config::Env;
 use crate::report::{Advise as _, Code};
 
+/// Libraries that tell of their inner life in words that worry people: iroh-docs warns of every sync that ends as syncs
+/// do. What matters of it is reported by the mesh in its own words. A filter that names them comes after this and wins.
+const QUIETED: &str = "iroh=error,iroh_docs=error,iroh_gossip=error,iroh_blobs=error,iroh_relay=error,noq=error,\
+    noq_proto=error,noq_udp=error,swarm_discovery=error,hyper=error,hickory_resolver=error";
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -27,7 +32,7 @@ pub(crate) fn for_daemons(settings: &Settings, env: &Env) -> anyhow::Result<()> 
         (None, 0) => settings.log.clone(),
         (None, more) => verbose(more).to_owned(),
     };
-    let filter = EnvFilter::try_new(&filter)
+    let filter = EnvFilter::try_new(format!("{QUIETED},{filter}"))
         .with_context(|| format!("cannot understand the log filter `{filter}`"))
         .hint("write it like `info` or `info,mesh=debug`")
         .code(Code::Config)?;

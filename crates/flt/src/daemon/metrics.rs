@@ -97,10 +97,10 @@ impl Registry {
     pub(super) fn text(&self) -> String {
         let up = if self.is_ready() { 1.0 } else { 0.0 };
         let mut samples = vec![
-            Sample::gauge("flt_build_info", "What runs here.", 1.0)
+            Sample::gauge("flotilla_build_info", "What runs here.", 1.0)
                 .label("version", env!("CARGO_PKG_VERSION"))
                 .label("role", self.role.name()),
-            Sample::gauge("flt_ready", "Whether the daemon serves.", up),
+            Sample::gauge("flotilla_ready", "Whether the daemon serves.", up),
         ];
         samples.extend(resident_bytes());
         for source in self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner).iter() {
