@@ -102,8 +102,10 @@ const fn is_default_revert(seconds: &u32) -> bool {
     *seconds == revert_seconds()
 }
 
-const REVERT_SECONDS_MIN: u32 = 10;
-const REVERT_SECONDS_MAX: u32 = 86_400;
+/// The soonest that a machine may go back by itself, in seconds after the start of the switch.
+pub const REVERT_SECONDS_MIN: u32 = 10;
+/// The latest that a machine may go back by itself, in seconds after the start of the switch.
+pub const REVERT_SECONDS_MAX: u32 = 86_400;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! What is wrong with a plan, or worth knowing before it is applied.
 
+mod files;
+mod nixos;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocols::facts::StableFacts;
@@ -42,8 +45,11 @@ pub(super) fn find(
     for change in changes.iter().filter(|change| change.action != Action::Withdraw) {
         unmatched(state, change, allow_empty, &mut findings);
         incapable(state, change, facts, &mut findings);
+        nixos::too_soon(change, &mut findings);
     }
-    overlaps(state, changes, &mut findings);
+    let standing = standing(state, changes);
+    overlaps(state, changes, &standing, &mut findings);
+    files::nested(state, &standing, &mut findings);
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
@@ -81,9 +87,12 @@ struct Standing {
     /// The higher, the newer.
     generation: u64,
     news: bool,
+    /// What it governs, if it is files.
+    tree: Option<files::Tree>,
 }
 
-fn overlaps(state: &FleetState, changes: &[Change], findings: &mut Vec<Finding>) {
+/// Every declaration as it will stand, the newest first.
+fn standing(state: &FleetState, changes: &[Change]) -> Vec<Standing> {
     let by_name: BTreeMap<&DeclarationName, &Change> = changes.iter().map(|change| (&change.name, change)).collect();
     let mut standing: Vec<Standing> = Vec::new();
     for declaration in state.declarations().values() {
@@ -94,6 +103,7 @@ fn overlaps(state: &FleetState, changes: &[Change], findings: &mut Vec<Finding>)
                 nodes: state.targets(declaration).map(|(node, _)| node).collect(),
                 generation: declaration.generation,
                 news: false,
+                tree: files::Tree::of(&declaration.kind, &declaration.payload),
             });
         }
     }
@@ -105,9 +115,14 @@ fn overlaps(state: &FleetState, changes: &[Change], findings: &mut Vec<Finding>)
             nodes: state.select(&change.on).map(|(node, _)| node).collect(),
             generation,
             news: true,
+            tree: change.publish.as_ref().and_then(|publish| files::Tree::of(&publish.kind, &publish.payload)),
         });
     }
     standing.sort_by_key(|one| std::cmp::Reverse(one.generation));
+    standing
+}
+
+fn overlaps(state: &FleetState, changes: &[Change], standing: &[Standing], findings: &mut Vec<Finding>) {
     for (i, newer) in standing.iter().enumerate() {
         for older in standing[i + 1..].iter().filter(|o| o.subject == newer.subject && (o.news || newer.news)) {
             let common: Vec<String> = newer.nodes.intersection(&older.nodes).map(|id| name_of(state, *id)).collect();

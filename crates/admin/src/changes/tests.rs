@@ -125,6 +125,82 @@ fn findings_name_what_is_wrong() {
     assert!(changes.is_wrong());
 }
 
+fn findings(changes: &Changes) -> String {
+    let line = |f: &Finding| format!("{:?} {}: {}\n  {}", f.severity, f.name, f.what, f.hint.as_deref().unwrap_or("-"));
+    changes.findings.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn roots_within_each_other_are_told_of_where_both_count() {
+    let state = state_after(&base());
+    let wanted = vec![
+        resolved("core/inner", "edge-1,edge-3", "/etc/x", "x"),
+        resolved("core/beside", "edge-1", "/etcetera", "x"),
+        resolved("core/elsewhere", "edge-3", "/srv/www", "x"),
+        resolved("core/all", "edge-2", "/", "x"),
+    ];
+    let changes = plan(&state, wanted, Options::default());
+    insta::assert_snapshot!(findings(&changes), @r"
+    Warning core/inner: `core/inner` governs /etc/x, which lies within /etc of `edge/motd`, on edge-1; when one of them is undone, the other's files may be in its way
+      put both into one declaration, or give them roots apart
+    Warning core/all: `edge/old` governs /srv, which lies within / of `core/all`, on edge-2; when one of them is undone, the other's files may be in its way
+      put both into one declaration, or give them roots apart
+    Warning core/all: `edge/motd` governs /etc, which lies within / of `core/all`, on edge-2; when one of them is undone, the other's files may be in its way
+      put both into one declaration, or give them roots apart
+    ");
+    assert!(!changes.is_wrong());
+    // Nothing new is nothing to tell.
+    let mut bodies = base();
+    bodies.push(publish("core/inner", "edge-1", "/etc/x", "x"));
+    let changes =
+        plan(&state_after(&bodies), vec![resolved("core/inner", "edge-1", "/etc/x", "x")], Options::default());
+    assert_eq!(findings(&changes), "");
+}
+
+#[test]
+fn one_path_in_two_declarations_is_named() {
+    let state = state_after(&base());
+    let mut whole = resolved("core/whole", "edge-1", "/", "x");
+    let json = r#"{"entries": {"etc/f": {"content": "other"}}, "root": "/"}"#;
+    whole.payload = protocols::entry::Payload::from_json(json.to_owned()).unwrap();
+    let changes = plan(&state, vec![whole], Options::default());
+    let found = findings(&changes);
+    assert!(found.contains("both declare /etc/f, and each puts right what the other did"), "{found}");
+    assert_eq!(changes.findings.len(), 2, "{found}");
+}
+
+#[test]
+fn a_way_back_that_strikes_during_the_trial_is_told_of() {
+    let state = state_after(&base());
+    let toplevel = format!("/nix/store/{}-nixos-system", "a".repeat(32));
+    let manifest = protocols::BlobRef { hash: protocols::BlobHash::from_bytes([1; 32]), size: 9 };
+    let found = |revert_seconds, mode, policy: &str| {
+        let score = scores::nixos::NixosScore {
+            revert_seconds,
+            mode,
+            ..scores::nixos::NixosScore::new(toplevel.parse().unwrap(), manifest)
+        };
+        let mut one = resolved("core/os", "edge-1", "/unused", "x");
+        one.kind = "nixos/1".parse().unwrap();
+        one.subject = "nixos".parse().unwrap();
+        one.payload = protocols::entry::Payload::from_json(scores::score::payload(&score).unwrap()).unwrap();
+        one.policy = serde_json::from_str(policy).unwrap();
+        findings(&plan(&state, vec![one], Options::default()))
+    };
+    use scores::nixos::Mode;
+    let contact = r#"{"checks": [{"type": "contact"}], "check_seconds": 120}"#;
+    assert_eq!(found(900, Mode::Switch, "{}"), "", "the defaults go together");
+    assert_eq!(found(721, Mode::Switch, contact), "");
+    assert_eq!(found(10, Mode::Boot, contact), "", "no way back is armed");
+    assert_eq!(found(601, Mode::Switch, r#"{"check_seconds": 3600}"#), "", "no checks, no time for them");
+    let late = found(720, Mode::Switch, contact);
+    assert!(late.starts_with("Warning core/os: ") && late.ends_with("set spec.revert_seconds = 780"), "{late}");
+    let wrong = found(120, Mode::Switch, contact);
+    assert!(wrong.starts_with("Error core/os: ") && wrong.contains("the checks alone have 120"), "{wrong}");
+    let long = found(86_400, Mode::Switch, r#"{"apply_seconds": 86400}"#);
+    assert!(long.contains("lower policy.apply_seconds"), "{long}");
+}
+
 #[test]
 fn an_empty_selector_can_be_allowed() {
     let state = state_after(&base());
