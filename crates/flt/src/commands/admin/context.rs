@@ -210,6 +210,11 @@ pub(super) fn told<T>(result: Result<T, SessionError>) -> anyhow::Result<T> {
     // Refusals of a coordinator have their hint wherever they turn up.
     result.map_err(|error| match &error {
         SessionError::Denied(Denied::NotAMember(_) | Denied::NotAllowed(_)) => error.into(),
+        // Whoever the fleet does not know is turned away before anything can be answered.
+        SessionError::Lost { why, .. } if why.contains(TURNED_AWAY) => advise(
+            error,
+            "this key has no rights in the fleet: an admin gives it some, flt admin grant; or use another, --key-file",
+        ),
         _ => {
             let hint = error.hint();
             advise(error, hint)
@@ -249,3 +254,6 @@ fn read_passphrase(path: &std::path::Path) -> anyhow::Result<String> {
     read.with_context(|| format!("cannot read the passphrase from {}", path.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
+
+/// How the mesh ends when it says that a peer does not know us, whether that comes with the connection or after it.
+const TURNED_AWAY: &str = ": not allowed";
