@@ -5,4 +5,5 @@ mod dev;
 mod fleet;
 mod layering;
 mod nix_modules;
+mod processes;
 mod system;

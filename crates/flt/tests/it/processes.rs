@@ -1,0 +1,9 @@
+//! A fleet of real processes on loopback, used as a person would use it.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+pub(crate) mod bed;
+mod interruptions;
+mod messages;
+mod story;
+mod system;
