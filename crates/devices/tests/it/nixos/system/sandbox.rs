@@ -67,6 +67,11 @@ fn forky() -> PathBuf {
 
 fn run(test: &str, nix: &str, script: &str, root: &Path) {
     let dir = tempfile::Builder::new().prefix("flt-nixos-").tempdir_in("/var/tmp").unwrap();
+    // For a test that is killed. What runs inside is killed with it, and may still be at it for a moment.
+    let name = dir.path().display();
+    let killed = testkit::Undo::later(&format!(
+        "for turn in 1 2 3 4 5 6 7 8 9; do rm -rf '{name}' && break; sleep 1; done; [ ! -e '{name}' ]"
+    ));
     let started = Instant::now();
     let mut command = Command::new("setpriv");
     command
@@ -107,6 +112,8 @@ fn run(test: &str, nix: &str, script: &str, root: &Path) {
     };
     assert!(status.success(), "{test} failed with Nix {nix}, see above ({status})");
     eprintln!("{test} with Nix {nix}: {:?}", started.elapsed());
+    drop(dir);
+    killed.cancel();
 }
 
 impl Sandbox {
