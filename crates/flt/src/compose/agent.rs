@@ -93,8 +93,9 @@ pub async fn start(parts: AgentParts) -> anyhow::Result<RunningAgent> {
         .as_ref()
         .map(|invite| relay_token::relay_token(&invite.key(), parts.ticket.fleet, parts.key.id()));
     config.resolve = Some(Arc::new(AskCoordinator(Arc::clone(&late))));
-    let blobs = BlobPlane::open(BlobConfig::new(parts.data.join("blobs"))).await?;
+    // The address first: an artifact store that was opened wants to be shut down before it is opened again.
     let builder = MeshBuilder::bind(config).await.context("cannot join the network")?;
+    let blobs = BlobPlane::open(BlobConfig::new(parts.data.join("blobs"))).await?;
     let builder =
         builder.serve::<Node>(alpn::NODE, super::small_limits(), Arc::new(Serve(Arc::clone(&late)))).blobs(&blobs);
     let (builder, documents) = Documents::install(builder, parts.documents).await?;
@@ -115,6 +116,7 @@ pub async fn start(parts: AgentParts) -> anyhow::Result<RunningAgent> {
         Ok(role) => role,
         Err(error) => {
             mesh.close().await;
+            blobs.shutdown().await;
             return Err(error);
         }
     };

@@ -110,9 +110,10 @@ pub async fn start(parts: CoordinatorParts) -> anyhow::Result<RunningCoordinator
     let access = move |peer: NodeId, protocol: &[u8]| gate.get().is_some_and(|c| c.allows(peer, protocol));
     let mut config = super::mesh_config(parts.key.clone(), &parts.listen, parts.mdns, access);
     config.relays = super::relay_refs(&pins);
-    let blobs = BlobPlane::open(BlobConfig::new(parts.data.join("blobs"))).await?;
     let server = Arc::new(Serve(Arc::clone(&late)));
+    // The address first: an artifact store that was opened wants to be shut down before it is opened again.
     let builder = MeshBuilder::bind(config).await.context("cannot join the network")?;
+    let blobs = BlobPlane::open(BlobConfig::new(parts.data.join("blobs"))).await?;
     let builder = builder
         .serve::<Control>(alpn::CONTROL, super::control_limits(), Arc::clone(&server))
         .serve::<Enrollment>(alpn::ENROLL, super::small_limits(), server)
@@ -133,6 +134,7 @@ pub async fn start(parts: CoordinatorParts) -> anyhow::Result<RunningCoordinator
         Ok(role) => role,
         Err(error) => {
             mesh.close().await;
+            blobs.shutdown().await;
             return Err(error.into());
         }
     };
