@@ -186,8 +186,18 @@ impl Rig {
 
     /// Waits until a node's outcome, as the coordinator has it, is of this generation and verdict.
     pub(crate) async fn outcome(&self, node: NodeId, generation: u64, verdict: Verdict) -> Outcome {
+        self.outcome_within(SOON, node, generation, verdict).await
+    }
+
+    pub(crate) async fn outcome_within(
+        &self,
+        within: Duration,
+        node: NodeId,
+        generation: u64,
+        verdict: Verdict,
+    ) -> Outcome {
         let what = format!("the verdict {verdict} on {generation} of {}", node.short());
-        until_async(&what, SOON, async || {
+        until_async(&what, within, async || {
             let reports = self.admin.session.reports(&[node], "outcome/").await.map_err(|e| e.to_string())?;
             let mut outcomes = reports.into_iter().flat_map(|r| r.outcomes.into_values()).collect::<Vec<_>>();
             let at = outcomes.iter().position(|o| o.generation == generation && o.verdict == verdict);
