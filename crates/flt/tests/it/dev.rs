@@ -1,5 +1,7 @@
 //! `flt dev`, as a person runs it: the binary, its output, its processes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod demo;
 mod local;
 

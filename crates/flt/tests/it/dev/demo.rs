@@ -216,6 +216,7 @@ fn steadied(text: &str) -> String {
             _ => lines.push(line.to_owned()),
         }
     }
+    let program = testkit::flt_binary().display().to_string();
     let words = |line: &String| {
         let words = line.split(' ').map(|word| {
             let bare = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
@@ -224,7 +225,7 @@ fn steadied(text: &str) -> String {
                 _ if hex => "ID",
                 _ if word.starts_with("http://127.0.0.1:") => "URL",
                 _ if word.starts_with('/') && word.contains("flt-demo-") => "PATH",
-                _ if word.ends_with("/flt") => "flt",
+                _ if *word == program => "flt",
                 _ => word,
             }
         });

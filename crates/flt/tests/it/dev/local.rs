@@ -57,6 +57,13 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for name in ["coordinator", "edge-1", "edge-2", "edge-3"] {
+                let log = self.home.read(&format!(".dev/{name}/log")).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                eprintln!("--- {name}\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+            }
+        }
         let down = flt(self.home.dir.path()).args(["dev", "down"]).run();
         if !down.success() {
             eprintln!("the fleet does not go down: {}", down.stderr);
@@ -111,6 +118,7 @@ fn a_local_fleet_goes_up_is_used_is_repaired_and_goes_down() {
     assert_eq!(fleet.home.read(".dev/edge-3/root/etc/motd").as_deref(), Some("Hello from Flotilla.\n"));
 
     let running = fleet.processes();
+    assert_eq!(running.len(), 4, "{running:?}");
     let down = fleet.json(&["dev", "down"]);
     assert_eq!(strings(at(&down, "/stopped")), ["coordinator", "edge-1", "edge-2", "edge-3"]);
     assert_eq!(strings(at(&down, "/killed")), Vec::<String>::new());
