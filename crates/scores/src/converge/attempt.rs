@@ -265,7 +265,7 @@ fn not_cancelled(gate: &Gate<'_>) -> Result<(), ConvergeError> {
 
 async fn forget(slot: &Slot, record: &Record) {
     if let Err(error) = on_disk(slot, record, |slot, _| slot.close()).await {
-        tracing::warn!(error = %crate::chain(&error), "the record of a trial stays");
+        tracing::warn!(error = %chain(&error), "the record of a trial stays");
     }
 }
 
