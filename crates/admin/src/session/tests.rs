@@ -1,6 +1,6 @@
 use protocols::control::{Liveness, NodeReport};
 use protocols::facts::StableFacts;
-use protocols::record::{FACTS_STABLE, SignedRecord};
+use protocols::record::{FACTS_STABLE, RECORDS_WITH_EMPTY_MAX, SignedRecord};
 use protocols::{BlobHash, Body, Entry, SecretKey};
 
 use super::*;
@@ -209,6 +209,24 @@ async fn reports_are_believed_under_their_nodes_signature_only() {
     assert!(report.outcomes.is_empty());
     assert_eq!(report.problems.len(), 4, "{:?}", report.problems);
     assert!(report.problems[0].contains("is not signed by"), "{:?}", report.problems);
+}
+
+#[test]
+fn records_that_were_taken_back_count_and_crowd_nothing_out() {
+    let key = node_key(1);
+    let facts = StableFacts { flt_version: "1".into(), ..StableFacts::default() };
+    let good = SignedRecord::sign(&key, FACTS_STABLE, 1, &facts).unwrap();
+    let check = |empty: usize| {
+        let taken_back =
+            |n| SignedRecord::sign_bytes(&key, &format!("outcome/files/{n}"), 2, bytes::Bytes::new()).unwrap();
+        let records = (0..empty).map(taken_back).chain([good.clone()]).collect();
+        let liveness = Liveness { silent_millis: None, online: false, head: None, addr: None };
+        CheckedReport::check(NodeReport { node: key.id(), liveness, records })
+    };
+    let full = check(RECORDS_WITH_EMPTY_MAX - 1);
+    assert_eq!((full.stable, full.problems), (Some(facts), Vec::new()));
+    let over = check(RECORDS_WITH_EMPTY_MAX);
+    assert_eq!((over.stable, over.problems), (None, vec!["1025 records came, more than a node may have".to_owned()]));
 }
 
 #[tokio::test]
