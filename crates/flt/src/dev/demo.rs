@@ -208,7 +208,7 @@ impl<'a> Demo<'a> {
         let command = vec!["sh".to_owned(), script.display().to_string()];
         let policy = Policy {
             checks: vec![Check::Exec { command, seconds: CHECK_RUNS }],
-            check_seconds: CHECK_SECONDS,
+            check_seconds: if content == BAD { BAD_CHECK_SECONDS } else { GOOD_CHECK_SECONDS },
             ..Policy::default()
         };
         let generation = self.fleet.publish(DECLARATION, ON, "files/1", &score, policy).await?;
@@ -439,8 +439,10 @@ fi
 ";
 /// How long one run of the check may take, in seconds.
 const CHECK_RUNS: u32 = 10;
-/// How long the check has to turn green, in seconds.
-const CHECK_SECONDS: u32 = 1;
+/// How long the check has to turn green, in seconds: long for what is good, as machines are slow at times.
+const GOOD_CHECK_SECONDS: u32 = 60;
+/// The same for what is bad, as long as three tries take.
+const BAD_CHECK_SECONDS: u32 = 3;
 /// File that the ledger is exported to.
 const EXPORT: &str = "ledger.jsonl";
 /// More entries than the demo makes.

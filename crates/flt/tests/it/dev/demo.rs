@@ -61,7 +61,9 @@ fn demo_tells_the_whole_story() {
     let bad = of(&story, "settled").into_iter().filter(|line| at(line, "/generation") == generations[3]);
     for line in bad {
         let message = line["message"].as_str().unwrap();
-        assert!(message.contains("an app without workers serves nobody") && message.contains("undone"), "{message}");
+        // On a machine that is busy the last try may be cut short.
+        let why = ["an app without workers serves nobody", "no result within 3 seconds"];
+        assert!(why.iter().any(|why| message.contains(why)) && message.ends_with("; undone"), "{message}");
     }
     // What the story says of files is what is there; and what it does not say, too.
     for node in NODES {
@@ -169,9 +171,9 @@ fn demo_reads_well() {
 
     6. Publish version 4, which fails its health check
        entry 8: app/config says `workers = 0`
-       edge-1: app/config quarantined after TIME check `exec sh PATH failed: exit status: 1: an app without workers serves nobody; undone
-       edge-2: app/config quarantined after TIME check `exec sh PATH failed: exit status: 1: an app without workers serves nobody; undone
-       edge-3: app/config quarantined after TIME check `exec sh PATH failed: exit status: 1: an app without workers serves nobody; undone
+       edge-1: app/config quarantined after TIME check `exec sh PATH failed: WHY; undone
+       edge-2: app/config quarantined after TIME check `exec sh PATH failed: WHY; undone
+       edge-3: app/config quarantined after TIME check `exec sh PATH failed: WHY; undone
        edge-1: /etc/app/app.conf reads `workers = 8`
        edge-2: /etc/app/app.conf reads `workers = 8`
        edge-3: /etc/app/app.conf reads `workers = 8`
@@ -240,7 +242,11 @@ fn steadied(text: &str) -> String {
             _ => line,
         }
     };
-    let mut lines: Vec<String> = lines.iter().map(words).collect();
+    let reason = |line: String| match (line.split_once(" failed: "), line.ends_with("; undone")) {
+        (Some((before, _)), true) => format!("{before} failed: WHY; undone"),
+        _ => line,
+    };
+    let mut lines: Vec<String> = lines.iter().map(words).map(reason).collect();
     let settles = |line: &String| line.contains(" after TIME") && line.contains(": app/config ");
     for part in lines.chunk_by_mut(|a, b| settles(a) && settles(b)) {
         part.sort();
