@@ -1,5 +1,6 @@
 //! Closures to a node, measured against `nix copy`: a first one of 52 MB and an update of it, from one process to another
-//! over loopback, into real stores. `cargo bench -p flt --bench closure`; `-- 9` takes nine rounds. Needs root and Nix.
+//! over loopback, into real stores. `cargo bench -p flt --bench closure`; `-- 9` takes nine rounds, `-- 9 100mbit` has
+//! loopback carry no more than that. Needs root and Nix.
 //!
 //! Ours is the whole stage step of `nixos/1`: blobs over the mesh, kept for other nodes, written out, checked, and imported
 //! through the store's own checks. Theirs is `nix copy --from http://127.0.0.1:PORT` with the same checks of the store.
@@ -28,12 +29,14 @@ use mesh_way::Publisher;
 use nix_way::Cache;
 
 fn main() {
-    let rounds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(ROUNDS);
+    let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    let rounds = args.next().map_or(ROUNDS, |arg| arg.parse().unwrap());
+    let rate = args.next();
     if let Ok(dir) = std::env::var(bed::INSIDE) {
         return measure(&Bed::enter(Path::new(&dir)), rounds);
     }
     if testkit::require("closure", bed::TOOLS) {
-        bed::run_inside(rounds, LIMIT);
+        bed::run_inside(rounds, rate.as_deref(), LIMIT);
     }
 }
 
@@ -41,7 +44,7 @@ fn measure(bed: &Bed, rounds: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let systems =
         [system(1), system(2)].map(|system| -> StorePath { bed.at_admin(|| system.build().unwrap().parse().unwrap()) });
-    println!("load {}; {rounds} rounds; {}", load(), bed::sh("nix --version").trim());
+    println!("load {}; {rounds} rounds; {}{}", load(), bed::sh("nix --version").trim(), bed::limit_of_loopback());
 
     let mut publishing = Vec::new();
     let mut last = None;

@@ -76,7 +76,9 @@ impl Drop for Mounted {
 }
 
 /// Starts this program again, inside; everything ends with it, also when it is killed.
-pub(crate) fn run_inside(rounds: usize, limit: Duration) {
+///
+/// `rate` is what loopback may carry, in `tc`'s words.
+pub(crate) fn run_inside(rounds: usize, rate: Option<&str>, limit: Duration) {
     let dir = tempfile::Builder::new().prefix("flt-closure-").tempdir_in("/var/tmp").unwrap();
     let mut child = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"])
@@ -85,6 +87,7 @@ pub(crate) fn run_inside(rounds: usize, limit: Duration) {
         .arg(std::env::current_exe().unwrap())
         .arg(rounds.to_string())
         .env(INSIDE, dir.path())
+        .env(RATE, rate.unwrap_or_default())
         .env("NIX_CONFIG", "build-users-group =\nsandbox = false\nsubstituters =\n")
         .env("NIX_REMOTE", "local")
         .env("HOME", dir.path())
@@ -112,6 +115,11 @@ pub(crate) fn sh(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// How much loopback may carry, for people.
+pub(crate) fn limit_of_loopback() -> String {
+    std::env::var(RATE).ok().filter(|rate| !rate.is_empty()).map_or_else(String::new, |rate| format!("; {rate} link"))
+}
+
 /// Bytes that went over loopback so far, headers and acknowledgements of both directions included.
 pub(crate) fn on_the_wire() -> u64 {
     let text = std::fs::read_to_string("/proc/self/net/dev").unwrap();
@@ -121,11 +129,14 @@ pub(crate) fn on_the_wire() -> u64 {
 
 /// Says that the process is inside, and where its folder is.
 pub(crate) const INSIDE: &str = "FLT_CLOSURE_BENCH";
-pub(crate) const TOOLS: &[&str] = &["nix-store", "nix-build", "nix", "unshare", "setpriv", "ip", "perl", "python3"];
+const RATE: &str = "FLT_CLOSURE_BENCH_RATE";
+pub(crate) const TOOLS: &[&str] =
+    &["nix-store", "nix-build", "nix", "unshare", "setpriv", "ip", "tc", "perl", "python3"];
 const ENTER: &str = r#"
 dir=$1; shift
 mkdir -p "$dir/admin" /nix
 mount -t proc proc /proc
 ip link set lo up
+[ -z "$FLT_CLOSURE_BENCH_RATE" ] || tc qdisc add dev lo root tbf rate "$FLT_CLOSURE_BENCH_RATE" burst 256kb latency 50ms
 exec "$@"
 "#;

@@ -58,7 +58,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Copies a closure into the node's store, as an agent without a home of its own would.
+    /// Copies a closure into the node's store; what Nix remembers of the cache stays with the node.
     pub(crate) fn copy(&self, node: &Node, path: &StorePath) -> Taken {
         sh("sync");
         let (before, wire) = (self.server.sent(), on_the_wire());
