@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocols::control::{Hello, Tail, TailBatch, Welcome};
-use protocols::enroll::RedeemInvite;
+use protocols::enroll::{EnrollError, RedeemInvite};
 use protocols::entry::Redeem;
 use protocols::incoming::Incoming;
 use protocols::store::LedgerError;
@@ -201,6 +201,7 @@ impl Agent {
                 tracing::info!(%name, "joined the fleet");
                 Ok(())
             }
+            Err(EnrollError::Refused(refusal)) => Err(SyncError::NotEnrolled(format!("{refusal}; {}", refusal.hint()))),
             Err(refused) => Err(SyncError::NotEnrolled(refused.to_string())),
         }
     }
