@@ -105,7 +105,10 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::InUse { .. } => Some("stop that process, or give this one a folder of its own: --data DIR".into()),
         StoreError::Damaged { dir, .. } => {
             let dir = shown(dir);
-            Some(format!("move {dir} out of the way and start again: what is signed comes back from the fleet"))
+            Some(format!(
+                "move {dir} aside and start again with its `key` and `ticket` put back: what is signed comes back from \
+                 the fleet; a coordinator's folder is restored from a copy"
+            ))
         }
         StoreError::Folder { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             Some("run it as the folder's owner, or choose another folder: --data DIR".into())
