@@ -46,6 +46,7 @@ fn tickets_that_cannot_be_used_say_why() {
     first.wait_for("joined the fleet");
     let used = bed.agent("y").args(["--join", &ticket]).spawn();
     used.wait_for("the invite was redeemed already");
+    used.wait_for("flt admin invite");
     let short = bed.admin(["invite", "--expires", "1s"]).ok();
     until("its end", DEADLINE, || {
         let open = bed.json(["status"])["open_invites"].clone();
@@ -134,7 +135,7 @@ fn a_damaged_data_folder_is_named_and_left_alone() {
         let file = data.join("state.redb");
         let garbage: Vec<u8> = (0..65_536_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         std::fs::write(&file, &garbage).unwrap();
-        says(daemon.run(), 1, &["is damaged", "move "]);
+        says(daemon.run(), 1, &["is damaged", "`key` and `ticket`", "restored from a copy"]);
         assert_eq!(std::fs::read(&file).unwrap(), garbage, "what is damaged is kept for whoever can save it");
     }
 }
@@ -170,11 +171,25 @@ fn a_coordinator_that_is_not_there_is_named_and_nothing_is_lost() {
     bed.declare("fleet.toml", "hello\n", &["true"]);
     coordinator.terminate();
     coordinator.wait(DEADLINE).expect(0);
-    says(bed.admin(["apply", "fleet.toml"]).run(), 1, &["no answer from", "flt doctor"]);
+    says(bed.admin(["apply", "fleet.toml"]).run(), 1, &["cannot fetch the ledger", "flt doctor"]);
     // What this machine has seen can still be looked at.
     assert!(bed.admin(["log", "--offline", "--verify"]).ok().contains("redeem"));
     coordinator.restart();
     ready(&coordinator);
     bed.admin(["apply", "fleet.toml"]).ok();
     assert_eq!(bed.motd("edge-1").as_deref(), Some("hello\n"));
+}
+
+#[test]
+fn an_agent_that_starts_before_its_coordinator_joins_when_that_comes() {
+    let bed = Bed::found();
+    let mut coordinator = bed.start_coordinator();
+    let invite = bed.invite();
+    coordinator.terminate();
+    coordinator.wait(DEADLINE).expect(0);
+    let agent = bed.agent("edge-1").args(["--join", &invite]).spawn();
+    agent.wait_for("cannot follow the ledger");
+    coordinator.restart();
+    ready(&coordinator);
+    agent.wait_for("joined the fleet");
 }

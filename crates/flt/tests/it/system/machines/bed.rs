@@ -158,6 +158,8 @@ impl Fleet {
             assert_eq!(node.unit_state("flotilla-agent.service"), "active");
             assert_eq!(node.unit_state("demo.service"), "active");
             assert!(agent().contains(&format!("VERSION={version} ")), "{}", agent());
+            assert_eq!(node.ok(HEALTH).trim(), "200 ok", "the health of {}", node.name());
+            assert!(node.ok(METRICS).contains("\nflotilla_connected "), "the metrics of {}", node.name());
             until("nothing is armed or at work", DEADLINE, || {
                 let left = node.ok("systemctl list-units --all --no-legend 'flotilla-*'");
                 let left: Vec<&str> = left.lines().filter(|line| !line.contains("flotilla-agent.service")).collect();
@@ -166,6 +168,11 @@ impl Fleet {
         }
     }
 }
+
+const HEALTH: &str = "python3 -c 'import urllib.request as r; a = r.urlopen(\"http://127.0.0.1:9478/healthz\"); \
+    print(a.status, a.read().decode())'";
+const METRICS: &str = "python3 -c 'import urllib.request as r; \
+    print(r.urlopen(\"http://127.0.0.1:9478/metrics\").read().decode())'";
 
 /// What a person at the hub has.
 const ENV: &str = "export HOME=/root NIX_REMOTE=local; cd /root; ";
