@@ -89,12 +89,8 @@ async fn beats(agents: usize) {
     let mut keys = Vec::new();
     for i in 0..agents {
         let key = SecretKey::generate();
-        let enroll = Enroll {
-            key: key.id(),
-            name: format!("n-{i}").parse().unwrap(),
-            role: Role::Agent,
-            labels: Labels::new(),
-        };
+        let enroll =
+            Enroll { key: key.id(), name: format!("n-{i}").parse().unwrap(), role: Role::Agent, labels: Labels::new() };
         fleet.enter(Body::Enroll(enroll)).await;
         keys.push(key);
     }
@@ -133,13 +129,8 @@ async fn beat_on(mesh: Mesh, coordinator: NodeId, head: Head) {
     let drain = async { while let Ok(Some(_)) = tail.recv().await {} };
     let beats = async {
         for number in 0.. {
-            let beat = Beat {
-                number,
-                head,
-                records: records_digest(std::iter::empty()),
-                addr: mesh.addr(),
-                document: None,
-            };
+            let beat =
+                Beat { number, head, records: records_digest(std::iter::empty()), addr: mesh.addr(), document: None };
             client.rpc(SendBeat(beat)).await.unwrap().unwrap();
             tokio::time::sleep(Duration::from_secs(10)).await;
         }
@@ -178,7 +169,13 @@ impl Processes {
         };
         let admin = dir.path().join("admin");
         let admin = admin.to_str().unwrap();
-        assert!(flt(&["admin", "init", "--name", "bench", "--data", admin]).stdout(Stdio::null()).status().unwrap().success());
+        assert!(
+            flt(&["admin", "init", "--name", "bench", "--data", admin])
+                .stdout(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        );
         let listen = ["--listen", "127.0.0.1:0", "--metrics", "off", "--data", "c", "--key-file", "coordinator/key"];
         let mut args = vec!["coordinator", "run", "--genesis", "coordinator/genesis.json"];
         args.extend(listen);

@@ -11,8 +11,8 @@ mod hands;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
-use mesh::rpc::RpcLimits;
 use mesh::MeshConfig;
+use mesh::rpc::RpcLimits;
 use protocols::ticket::RelayPin;
 use protocols::{Millis, NodeId, control};
 
@@ -58,8 +58,7 @@ pub(crate) fn small_limits() -> RpcLimits {
 
 /// The relays of a ticket, for the mesh.
 pub(crate) fn relay_refs(pins: &[RelayPin]) -> Vec<mesh::RelayRef> {
-    let convert =
-        |p: &RelayPin| mesh::RelayRef { url: p.url.clone(), ca_der: p.ca.clone(), quic_port: p.quic_port };
+    let convert = |p: &RelayPin| mesh::RelayRef { url: p.url.clone(), ca_der: p.ca.clone(), quic_port: p.quic_port };
     pins.iter().map(convert).collect()
 }
 

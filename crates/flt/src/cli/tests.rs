@@ -60,7 +60,8 @@ fn what_is_typed_often_has_examples() {
         let leaf = command.get_subcommands().next().is_none();
         let exempt = matches!(name, "flt version");
         // Other roles' verbs are held to it where they are written.
-        let ours = ["flt agent", "flt coordinator", "flt key", "flt config", "flt doctor", "flt completions", "flt man"];
+        let ours =
+            ["flt agent", "flt coordinator", "flt key", "flt config", "flt doctor", "flt completions", "flt man"];
         if leaf && !exempt && ours.iter().any(|prefix| name.starts_with(prefix)) {
             let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
             if !help.contains("Examples:\n  flt ") {
@@ -80,7 +81,8 @@ fn examples_parse() {
         for line in help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with("flt ")) {
             // What follows two spaces explains.
             let typed = filled(line.split("  ").next().unwrap_or(line));
-            for words in shell_words(&typed).into_iter().filter(|words| words.first().is_some_and(|word| word == "flt")) {
+            for words in shell_words(&typed).into_iter().filter(|words| words.first().is_some_and(|word| word == "flt"))
+            {
                 if let Err(error) = Cli::try_parse_from(&words)
                     && error.use_stderr()
                 {

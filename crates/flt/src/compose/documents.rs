@@ -78,12 +78,8 @@ impl Documents {
         heard: impl Fn(Heard) + Send + Sync + 'static,
     ) {
         let Some(parts) = &self.0 else { return };
-        let running = Running {
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-            heard: Arc::new(heard),
-            followed: HashMap::new(),
-        };
+        let running =
+            Running { tasks: tasks.clone(), stop: stop.clone(), heard: Arc::new(heard), followed: HashMap::new() };
         *lock(&parts.running) = Some(running);
         tasks.spawn(publish(parts.publisher.clone(), Arc::clone(&parts.pending), stop.clone()));
     }
