@@ -263,7 +263,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     if std::fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     let write = || -> std::io::Result<()> {
         // Made readable for its owner alone.
         let mut file = tempfile::NamedTempFile::new_in(dir)?;

@@ -22,7 +22,6 @@ struct MeshProbe {
 }
 
 /// Prepares the looks; each makes an endpoint of its own, so that none finds a way that an earlier one opened.
-#[expect(clippy::unused_async, reason = "the looks are asynchronous, and so is their making for who calls it")]
 pub(crate) async fn probe(key: SecretKey, ticket: Ticket) -> anyhow::Result<Box<dyn Probe>> {
     Ok(Box::new(MeshProbe { key, ticket }))
 }

@@ -1,5 +1,7 @@
 //! The tests of `flt` as a whole, in one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod cli;
 mod dev;
 mod fleet;

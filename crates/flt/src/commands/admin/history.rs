@@ -317,7 +317,7 @@ fn same(a: &Publish, b: &Publish) -> bool {
 
 /// A file that appears under its name only when it is whole.
 fn create(path: &Path) -> anyhow::Result<(PathBuf, BufWriter<tempfile::NamedTempFile>)> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let file =
         tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
     Ok((path.to_owned(), BufWriter::new(file)))

@@ -21,7 +21,7 @@ fn ledger(rig: &Rig) -> Vec<SignedEntry> {
 
 fn lie(rig: &Rig, what: &'static str, entries: Vec<SignedEntry>) -> Lie {
     let seq = rig.state().head().seq + 1;
-    let hash = entries.last().map_or(rig.genesis.hash(), SignedEntry::hash);
+    let hash = entries.last().map_or_else(|| rig.genesis.hash(), SignedEntry::hash);
     Lie { what, fleet: rig.fleet, head: Head { seq, hash }, entries }
 }
 

@@ -182,7 +182,7 @@ async fn nodes_whose_clocks_are_a_year_off_join_converge_and_report() {
     let year = Duration::from_secs(365 * 24 * 3600);
     let millis = u64::try_from(year.as_millis()).unwrap();
     let ticket = rig.invite(None, 2, super::rig::later()).await;
-    let clocks: [(&str, Arc<dyn Fn() -> Millis + Send + Sync>); 2] =
+    let clocks: [(&str, agent::Clock); 2] =
         [("ahead", Arc::new(move || now().plus(year))), ("behind", Arc::new(move || Millis(now().0 - millis)))];
     for (of, clock) in clocks {
         let mut parts = rig.parts(of, ticket.clone());
