@@ -165,7 +165,8 @@ pub(super) async fn make(
     online: &Online<'_>,
 ) -> anyhow::Result<Changes> {
     file.check_fleet(state.name())?;
-    let base = if args.file.as_os_str() == "-" { Path::new("") } else { args.file.parent().unwrap_or_else(|| Path::new("")) };
+    let base =
+        if args.file.as_os_str() == "-" { Path::new("") } else { args.file.parent().unwrap_or_else(|| Path::new("")) };
     let wanted = {
         let progress = online.admin.out.progress("Reading what the file names");
         let key = online.session.author().key().clone();
