@@ -222,14 +222,16 @@ async fn checks(gate: &Gate<'_>) -> Result<(), ConvergeError> {
     let within = policy.check_deadline();
     let deadline = Instant::now() + within;
     let mut pause = CHECK_PAUSE_MIN;
+    // When the time runs out in the middle of a try, what an earlier one found says more than that.
+    let mut earlier: Option<CheckFailed> = None;
     loop {
         let mut failed = None;
         for check in &policy.checks {
             not_cancelled(gate)?;
             gate.stage.progress(&format!("check {check}"));
             let late = || CheckFailed::new(check, format!("no result within {} seconds", within.as_secs()));
-            let result = timeout_at(deadline, gate.checks.run(check, gate.stage)).await.unwrap_or_else(|_| Err(late()));
-            if let Err(why) = result {
+            let tried = timeout_at(deadline, gate.checks.run(check, gate.stage)).await;
+            if let Err(why) = tried.unwrap_or_else(|_| Err(earlier.take().unwrap_or_else(late))) {
                 gate.stage.progress(&why.to_string());
                 failed = Some(why);
                 break;
@@ -241,6 +243,7 @@ async fn checks(gate: &Gate<'_>) -> Result<(), ConvergeError> {
         if Instant::now() + pause >= deadline {
             return Err(ConvergeError::Check(failed));
         }
+        earlier = Some(failed);
         nap(gate, pause).await?;
         pause = (pause * 2).min(CHECK_PAUSE_MAX);
     }
