@@ -115,3 +115,25 @@ fn a_full_disk_of_a_node_leaves_nothing_half_done_and_heals() {
         bed.admin(["revoke", name, "--reason", "its disk is done with", "--yes"]).ok();
     }
 }
+
+#[test]
+fn a_full_disk_of_the_admin_is_named_and_nothing_is_lost() {
+    if !testkit::require("a_full_disk_of_the_admin_is_named_and_nothing_is_lost", TOOLS) {
+        return;
+    }
+    let bed = Bed::found();
+    let _coordinator = bed.start_coordinator();
+    let small = bed.path().join("small");
+    let _disk = SmallDisk::mount(&small, 4 * 1024);
+    let home = bed.path().join("home/.local/share/flotilla/admin");
+    let invite = || {
+        let words = ["invite", "--data", "small", "--ticket-file", "coordinator/data/ticket", "--key-file"];
+        bed.admin(words).arg(home.join("key")).run()
+    };
+    invite().ok();
+    fill(&small);
+    let refused = invite().expect(1);
+    assert!(refused.stderr.contains("full") || refused.stderr.contains("space"), "{refused:?}");
+    relieve(&small);
+    invite().ok();
+}
