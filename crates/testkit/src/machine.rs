@@ -34,7 +34,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts a machine over a root file system ([`crate::rootfs`]) and waits until systemd has started everything.
+    /// Starts a machine over a root file system ([`crate::rootfs()`]) and waits until systemd has started everything.
     /// Panics if a unit failed or it takes too long.
     #[track_caller]
     pub fn boot(rootfs: impl AsRef<Path>, name: &str) -> Self {

@@ -15,7 +15,7 @@ pub struct MachineSpec {
 }
 
 impl MachineSpec {
-    /// A machine over a root file system ([`crate::rootfs`]), with a name made of a-z, 0-9 and `-`.
+    /// A machine over a root file system ([`crate::rootfs()`]), with a name made of a-z, 0-9 and `-`.
     #[track_caller]
     pub fn new(rootfs: impl AsRef<Path>, name: &str) -> Self {
         let fits = !name.is_empty() && name.len() <= 32;
