@@ -42,6 +42,9 @@ pub use usage::Usage;
 /// The ALPN under which artifacts are served.
 pub const BLOBS_ALPN: &[u8] = b"flotilla/blobs/1";
 
+/// How long the store may take to open.
+pub const OPEN_DEADLINE: Duration = Duration::from_secs(20);
+
 /// Where artifacts are kept, and within which bounds.
 #[derive(Debug, Clone)]
 pub struct BlobConfig {
@@ -179,9 +182,12 @@ impl BlobPlane {
         let pulse = Arc::new(collect::Pulse::new(config.collect_every));
         let mut options = Options::new(&config.dir);
         options.gc = Some(collect::config(config.collect_every, pulse.clone(), held.clone()));
-        let store = FsStore::load_with_opts(config.dir.join("blobs.db"), options)
+        let failed = |why: String| StoreError::Store { path: config.dir.clone(), why };
+        // On a disk without any space the store below waits for itself without end.
+        let store = tokio::time::timeout(OPEN_DEADLINE, FsStore::load_with_opts(config.dir.join("blobs.db"), options))
             .await
-            .map_err(|e| StoreError::Store { path: config.dir.clone(), why: format!("{e:#}") })?;
+            .map_err(|_| failed(format!("it did not open within {} s: is the disk full?", OPEN_DEADLINE.as_secs())))?
+            .map_err(|e| failed(format!("{e:#}")))?;
         Ok(Self(Arc::new(Inner {
             store: store.into(),
             pulse,

@@ -58,7 +58,7 @@ pub enum StoreError {
         dir: PathBuf,
     },
     /// The database cannot be read.
-    #[error("the database in {dir} is damaged: {why}. Move the folder away and join again, or restore a copy of it")]
+    #[error("the database in {dir} is damaged: {why}")]
     Damaged {
         /// The folder.
         dir: PathBuf,

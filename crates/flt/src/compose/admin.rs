@@ -58,15 +58,7 @@ pub async fn connect(
     config.relays = super::relay_refs(&ticket.relays);
     config.peers.clone_from(&ticket.coordinators);
     let has_relay = !config.relays.is_empty();
-    // A disk without any space would leave the store waiting for itself without end.
-    let opened = tokio::time::timeout(STORE_DEADLINE, BlobPlane::open(BlobConfig::new(folder.path()))).await;
-    let blobs = opened.ok().with_context(|| {
-        format!(
-            "the store of blobs in {} did not open in {} s: is the disk full?",
-            dir.display(),
-            STORE_DEADLINE.as_secs()
-        )
-    })??;
+    let blobs = BlobPlane::open(BlobConfig::new(folder.path())).await?;
     let builder = MeshBuilder::bind(config).await.context("cannot join the network")?;
     let mesh = builder.blobs(&blobs).start();
     Ok(AdminLink { mesh, blobs, coordinator, has_relay, _folder: folder })
@@ -119,6 +111,3 @@ impl AdminLink {
         self.blobs.shutdown().await;
     }
 }
-
-/// How long the store of offered blobs, which is empty, may take to open.
-const STORE_DEADLINE: Duration = Duration::from_secs(15);
