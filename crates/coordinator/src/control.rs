@@ -287,15 +287,31 @@ impl Coordinator {
     }
 
     fn locate(&self, node: NodeId) -> Option<PeerAddr> {
-        if node == self.key.id() { Some(self.wire.addr()) } else { lock(&self.liveness).addr(node) }
+        if node == self.key.id() {
+            return Some(self.wire.addr());
+        }
+        let addr = lock(&self.liveness).addr(node)?;
+        Some(self.with_relay(addr))
     }
 
     fn providers(&self, caller: NodeId, blob: BlobHash) -> Vec<PeerAddr> {
         let holders: Vec<NodeId> = lock(&self.gallery).holders(blob).filter(|n| *n != caller).collect();
         let now = Instant::now();
-        let liveness = lock(&self.liveness);
-        let online = |n: &NodeId| liveness.of(*n, now).online;
-        holders.into_iter().filter(online).filter_map(|n| liveness.addr(n)).collect()
+        let found: Vec<PeerAddr> = {
+            let liveness = lock(&self.liveness);
+            let online = |n: &NodeId| liveness.of(*n, now).online;
+            holders.into_iter().filter(online).filter_map(|n| liveness.addr(n)).collect()
+        };
+        found.into_iter().map(|addr| self.with_relay(addr)).collect()
+    }
+
+    /// A node that has just started sends its first heartbeat before it has found its relay. It is at home on the
+    /// fleet's: behind a NAT that is the only way to it.
+    fn with_relay(&self, mut addr: PeerAddr) -> PeerAddr {
+        if addr.relay.is_none() {
+            addr.relay = self.wire.relays().into_iter().next().map(|pin| pin.url);
+        }
+        addr
     }
 
     fn provide(&self, caller: NodeId, have: Vec<BlobHash>, gone: Vec<BlobHash>) -> Result<(), Denied> {
