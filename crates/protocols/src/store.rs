@@ -140,9 +140,7 @@ impl Store {
     fn failed(&self, slot: &mut Option<Database>, error: redb::Error) -> StoreError {
         use redb::Error as E;
         if matches!(error, E::Io(_) | E::PreviousIo | E::LockPoisoned(_) | E::Corrupted(_) | E::DatabaseClosed) {
-            let database = slot.take();
-            // Closing writes, and so may fail or panic as anything else; the file is repaired when it is opened again.
-            drop(catch_unwind(AssertUnwindSafe(|| drop(database))));
+            close(slot.take());
         }
         self.describe(error)
     }
@@ -169,6 +167,18 @@ impl Store {
     fn damaged(&self, why: &str) -> StoreError {
         StoreError::Damaged { dir: self.dir.clone(), why: why.into() }
     }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        close(self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Closing writes, and so may fail or panic as anything else does on a damaged file, which is repaired when it is opened
+/// again.
+fn close(database: Option<Database>) {
+    drop(catch_unwind(AssertUnwindSafe(|| drop(database))));
 }
 
 /// Runs what reads the database's pages. Some of its checks of them are assertions: on a damaged file they panic.
