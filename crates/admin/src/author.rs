@@ -73,6 +73,7 @@ impl Author {
             prev: Some(head.hash),
             // The ledger's time never runs backwards; an entry dated before it would only look odd.
             at: now,
+            not_after: None,
             author: self.key.id(),
             body: intent.body(state),
         };

@@ -39,8 +39,8 @@ pub fn found(
     now: Millis,
 ) -> Result<Founded, FoundError> {
     let admins = vec![Founder { key: key.id(), name: admin }];
-    let body = Body::Genesis(Genesis { name, nonce, admins, coordinators });
-    let entry = Entry { fleet: None, seq: 0, prev: None, at: now, author: key.id(), body };
+    let body = Body::Genesis(Genesis { name, nonce, admins, coordinators, recovery: None });
+    let entry = Entry { fleet: None, seq: 0, prev: None, at: now, not_after: None, author: key.id(), body };
     let genesis = entry.sign(key)?;
     let state = FleetState::found(&genesis.clone().verify()?)?;
     Ok(Founded { fleet: state.fleet(), genesis, state })

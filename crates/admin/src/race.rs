@@ -29,6 +29,15 @@ pub fn summary(body: &Body) -> String {
         Body::Publish(publish) => format!("{} on {} ({})", publish.name, publish.on, publish.kind),
         Body::Withdraw(withdraw) => withdraw.name.to_string(),
         Body::Checkpoint(checkpoint) => checkpoint.state.short(),
+        Body::Rotate(rotate) => format!("to {}", rotate.to.short()),
+        Body::Quarantine(quarantine) => format!("{} ({})", quarantine.key.short(), quarantine.reason),
+        Body::Release(release) => release.key.short(),
+        Body::Appoint(appoint) => appoint.coordinator.short(),
+        Body::Place(place) => format!("{} at {} address(es)", place.coordinator.short(), place.addrs.len()),
+        Body::Recover(recover) => format!("{}, revoking {} key(s)", recover.name, recover.revoke.len()),
+        Body::SetRecovery(set) => {
+            set.recovery.as_ref().map_or_else(|| "none".into(), |r| format!("{} of {}", r.threshold, r.keys.len()))
+        }
     };
     format!("{} {what}", body.verb())
 }
@@ -63,6 +72,17 @@ pub fn touched(before: &FleetState, after: &FleetState, body: &Body) -> Vec<Stri
         }
         Body::Enroll(enroll) if before.members().get(&enroll.key) != after.members().get(&enroll.key) => {
             found.push(format!("the member `{}` changed", enroll.name));
+        }
+        Body::Quarantine(protocols::entry::Quarantine { key, .. }) | Body::Release(protocols::entry::Release { key })
+            if before.members().get(key) != after.members().get(key) =>
+        {
+            found.push(format!("the member {} changed", who(*key, before)));
+        }
+        Body::Appoint(_) if before.orderer() != after.orderer() => {
+            found.push(format!("{} was appointed", who(after.orderer(), after)));
+        }
+        Body::SetRecovery(_) | Body::Recover(_) if before.recovery() != after.recovery() => {
+            found.push("the recovery keys changed".into());
         }
         _ => {}
     }

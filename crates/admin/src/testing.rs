@@ -41,6 +41,7 @@ pub(crate) fn enroll(n: u8, labels: &[(&str, &str)]) -> Body {
         name: format!("edge-{n}").parse().unwrap(),
         role: Role::Agent,
         labels: labels.iter().map(|(k, v)| (k.parse().unwrap(), (*v).to_owned())).collect(),
+        replaces: None,
     })
 }
 
@@ -214,6 +215,7 @@ impl Inner {
                 seq: head.seq + 1,
                 prev: Some(head.hash),
                 at: NOW,
+                not_after: None,
                 author: stranger.id(),
                 body: publish("evil/x", "*", "/etc", "evil"),
             };

@@ -34,13 +34,19 @@ pub fn admit(
     if off.abs() > skew {
         return Err(SubmitError::ClockOff { minutes: i64::try_from(off / 60_000).unwrap_or(i64::MAX) });
     }
-    state.check_clock(e.at, now)?;
+    state.check_clock(e, now)?;
     // Expiry by this coordinator's clock too: the time that an entry states is its author's choice.
     let verb = match &e.body {
         Body::Publish(_) | Body::Withdraw(_) => Some(Verb::Publish),
-        Body::Enroll(_) | Body::Invite(_) => Some(Verb::Enroll),
-        Body::Grant(_) => Some(Verb::Grant),
-        Body::Genesis(_) | Body::Revoke(_) | Body::Redeem(_) | Body::Checkpoint(_) => None,
+        Body::Enroll(_) | Body::Invite(_) | Body::Quarantine(_) | Body::Release(_) => Some(Verb::Enroll),
+        Body::Grant(_) | Body::Appoint(_) | Body::SetRecovery(_) => Some(Verb::Grant),
+        Body::Genesis(_)
+        | Body::Revoke(_)
+        | Body::Redeem(_)
+        | Body::Checkpoint(_)
+        | Body::Rotate(_)
+        | Body::Place(_)
+        | Body::Recover(_) => None,
     };
     if let Some(verb) = verb
         && state.admins().contains_key(&e.author)

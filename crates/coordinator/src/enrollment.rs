@@ -50,6 +50,7 @@ impl Coordinator {
                 seq: head.seq + 1,
                 prev: Some(head.hash),
                 at: now.max(state.time()),
+                not_after: None,
                 author: self.key.id(),
                 body: Body::Redeem(redeem.clone()),
             };

@@ -89,8 +89,13 @@ async fn beats(agents: usize) {
     let mut keys = Vec::new();
     for i in 0..agents {
         let key = SecretKey::generate();
-        let enroll =
-            Enroll { key: key.id(), name: format!("n-{i}").parse().unwrap(), role: Role::Agent, labels: Labels::new() };
+        let enroll = Enroll {
+            key: key.id(),
+            name: format!("n-{i}").parse().unwrap(),
+            role: Role::Agent,
+            labels: Labels::new(),
+            replaces: None,
+        };
         fleet.enter(Body::Enroll(enroll)).await;
         keys.push(key);
     }

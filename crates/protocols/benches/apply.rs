@@ -67,14 +67,16 @@ fn ledger() -> (FleetId, Vec<SignedEntry>) {
         nonce: Digest::from_bytes([7; 32]),
         admins: vec![founder(&admin, "admin")],
         coordinators: vec![founder(&coordinator, "coordinator")],
+        recovery: None,
     });
-    let first = Entry { fleet: None, seq: 0, prev: None, at: Millis(1), author: admin.id(), body: genesis };
+    let first =
+        Entry { fleet: None, seq: 0, prev: None, at: Millis(1), not_after: None, author: admin.id(), body: genesis };
     let mut log = vec![first.sign(&admin).unwrap()];
     let fleet = FleetId::from_bytes(*log[0].hash().as_bytes());
     for seq in 1..ENTRIES {
         let body = if seq <= NODES { enroll(seq) } else { publish(seq % DECLARATIONS) };
         let prev = log.last().map(SignedEntry::hash);
-        let entry = Entry { fleet: Some(fleet), seq, prev, at: Millis(seq), author: admin.id(), body };
+        let entry = Entry { fleet: Some(fleet), seq, prev, at: Millis(seq), not_after: None, author: admin.id(), body };
         log.push(entry.sign(&admin).unwrap());
     }
     (fleet, log)
@@ -85,7 +87,7 @@ fn enroll(n: u64) -> Body {
     seed[..8].copy_from_slice(&n.to_le_bytes());
     let labels: Labels = [("role".parse().unwrap(), "web".to_owned())].into();
     let name = format!("node-{n}").parse().unwrap();
-    Body::Enroll(Enroll { key: SecretKey::from_seed(&seed).id(), name, role: Role::Agent, labels })
+    Body::Enroll(Enroll { key: SecretKey::from_seed(&seed).id(), name, role: Role::Agent, labels, replaces: None })
 }
 
 fn publish(n: u64) -> Body {

@@ -12,8 +12,8 @@ use crate::key::{SecretKey, Signature};
 pub mod body;
 
 pub use body::{
-    Body, Checkpoint, Enroll, Founder, Genesis, Grant, Invite, KindPattern, Payload, Publish, Redeem, Revoke, Role,
-    Verb, Withdraw,
+    Appoint, Approval, Body, Checkpoint, Enroll, Founder, Genesis, Grant, Invite, KindPattern, Payload, Place, Publish,
+    Quarantine, Recover, Recovery, Redeem, Release, Revoke, Role, Rotate, SetRecovery, Verb, Withdraw,
 };
 
 /// What an entry's signature covers before the entry's bytes.
@@ -33,6 +33,9 @@ pub struct Entry {
     pub prev: Option<EntryHash>,
     /// When its author signed it, by the author's clock.
     pub at: Millis,
+    /// Until when it may be appended; any time if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Millis>,
     /// Who signed it.
     pub author: NodeId,
     /// What is done by it.

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobRef;
-use crate::entry::{Head, Payload, Role, VerifiedEntry};
+use crate::entry::{Head, Payload, Place, Recovery, Role, VerifiedEntry};
 use crate::ids::{DeclarationName, Digest, FleetId, Kind, Millis, Name, NodeId, Subject};
 use crate::policy::Policy;
 use crate::selector::{Labels, Selector};
 
 mod apply;
 mod authority;
+mod holders;
 mod refusal;
 
 pub use authority::{Capability, Scope};
+pub use holders::{Coverage, GrantRole, Holder};
 pub use refusal::Refusal;
 
 /// The state of a fleet after some entry.
@@ -33,6 +35,9 @@ pub struct FleetState {
     invites: BTreeMap<NodeId, OpenInvite>,
     declarations: BTreeMap<DeclarationName, Arc<Declaration>>,
     revoked: BTreeMap<NodeId, u64>,
+    rotated: BTreeMap<NodeId, NodeId>,
+    orderer: NodeId,
+    recovery: Option<RecoverySet>,
 }
 
 /// Somebody who may sign entries.
@@ -61,6 +66,43 @@ pub struct Member {
     pub since: u64,
     /// The invite it came by, if it did.
     pub invite: Option<NodeId>,
+    /// The enrolment or invite that let it in.
+    pub voucher: Act,
+    /// What changed it last, if anything did.
+    pub changed: Option<Act>,
+    /// Why it acts on nothing, if it shall not.
+    pub quarantine: Option<Isolation>,
+    /// Where it said it is, if it is a coordinator and did.
+    pub place: Option<Place>,
+}
+
+/// Somebody's entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// Its place.
+    pub seq: u64,
+    /// Whose it is, by the key they have now.
+    pub by: NodeId,
+}
+
+/// A quarantine: the agent stays connected, reports, and acts on nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    /// The entry that says so.
+    pub act: Act,
+    /// Why.
+    pub reason: String,
+}
+
+/// The recovery keys in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoverySet {
+    /// The keys.
+    pub recovery: Recovery,
+    /// The entry that set them; approvals are bound to it.
+    pub since: u64,
+    /// Who wrote it.
+    pub by: NodeId,
 }
 
 /// An invite that can still be redeemed, or has run out.
@@ -76,6 +118,10 @@ pub struct OpenInvite {
     pub uses_left: u32,
     /// Who made it.
     pub by: NodeId,
+    /// The entry that made it.
+    pub since: u64,
+    /// The agent whose place its redeemer takes.
+    pub replaces: Option<NodeId>,
     /// What its maker's right was limited to: the node must be within all of these.
     pub within: Vec<Selector>,
 }
@@ -107,12 +153,19 @@ pub struct Declaration {
     pub at: Millis,
     /// A word for the record.
     pub note: Option<String>,
+    /// Until when a node may begin with it; any time if absent.
+    pub not_after: Option<Millis>,
 }
 
 impl Declaration {
     /// Whether it is meant for a node of this name and labels.
     pub fn targets(&self, name: &str, labels: &Labels) -> bool {
         self.on.matches(name, labels) && self.within.iter().all(|s| s.matches(name, labels))
+    }
+
+    /// Whether its time is over at `now`: who has not begun with it then does not begin any more.
+    pub fn is_over(&self, now: Millis) -> bool {
+        self.not_after.is_some_and(|end| now > end)
     }
 }
 
@@ -176,6 +229,30 @@ impl FleetState {
     /// Keys that were revoked, and by which entry.
     pub const fn revoked(&self) -> &BTreeMap<NodeId, u64> {
         &self.revoked
+    }
+
+    /// The key that took another's place, if one did.
+    pub fn successor(&self, key: NodeId) -> Option<NodeId> {
+        let mut last = *self.rotated.get(&key)?;
+        while let Some(next) = self.rotated.get(&last) {
+            last = *next;
+        }
+        Some(last)
+    }
+
+    /// The coordinator that orders the ledger; the others follow it.
+    pub const fn orderer(&self) -> NodeId {
+        self.orderer
+    }
+
+    /// The recovery keys, if there are any.
+    pub const fn recovery(&self) -> Option<&RecoverySet> {
+        self.recovery.as_ref()
+    }
+
+    /// Why an agent acts on nothing, if it shall not.
+    pub fn quarantine(&self, node: NodeId) -> Option<&Isolation> {
+        self.members.get(&node)?.quarantine.as_ref()
     }
 
     /// A member by its name.

@@ -37,14 +37,39 @@ pub struct Ticket {
 
 /// A relay, and the certificate it must show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RelayPin {
     /// Its URL.
     pub url: String,
     /// The DER of the only certificate authority accepted for it. Absent: the relay is plain HTTP on loopback, or its
     /// certificate is signed by a public authority.
+    #[serde(default, with = "der")]
     pub ca: Option<Vec<u8>>,
     /// The UDP port on which it tells nodes their public address, if it does.
+    #[serde(default)]
     pub quic_port: Option<u16>,
+}
+
+/// A certificate: base64 where people may read it, bytes elsewhere.
+mod der {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(der: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            der.as_ref().map(|der| data_encoding::BASE64.encode(der)).serialize(serializer)
+        } else {
+            der.serialize(serializer)
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+        if !deserializer.is_human_readable() {
+            return Option::deserialize(deserializer);
+        }
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| data_encoding::BASE64.decode(text.as_bytes())).transpose().map_err(D::Error::custom)
+    }
 }
 
 /// The secret half of an invite.

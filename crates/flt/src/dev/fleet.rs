@@ -130,7 +130,7 @@ impl DevFleet {
     pub async fn invite(&mut self, name: Option<Name>, labels: Labels, uses: u32) -> anyhow::Result<Ticket> {
         let key = SecretKey::generate();
         let expires = now().plus(Duration::from_secs(3600));
-        let invite = Invite { invite: key.id(), name: name.clone(), labels, expires, uses };
+        let invite = Invite { invite: key.id(), name: name.clone(), labels, expires, uses, replaces: None };
         self.enter(Body::Invite(invite)).await?;
         Ok(Ticket { invite: Some(InviteSecret::new(&key, expires, name)), ..self.ticket()? })
     }

@@ -327,7 +327,7 @@ impl Admin {
         let key = SecretKey::generate();
         let expires = now().plus(INVITE_FOR);
         let labels = Labels::from([("role".parse()?, "edge".to_owned())]);
-        let invite = Invite { invite: key.id(), name: None, labels, expires, uses };
+        let invite = Invite { invite: key.id(), name: None, labels, expires, uses, replaces: None };
         let planned = self.session.state()?.clone();
         let intent = Intent::Enter(Body::Invite(invite));
         self.session.submit(&planned, &intent, now).await.context("cannot invite the agents")?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,6 +13,14 @@ use crate::ids::{DeclarationName, Digest, FleetId, Kind, Millis, Name, NodeId, S
 use crate::key::{SecretKey, Signature};
 use crate::policy::Policy;
 use crate::selector::{Labels, Selector, glob};
+use crate::ticket::RelayPin;
+
+mod succession;
+
+pub use succession::{
+    APPROVALS_MAX, Approval, RECOVER_DOMAIN, RECOVER_REVOKES_MAX, RECOVERY_KEYS_MAX, ROTATE_DOMAIN, Recover, Recovery,
+    Rotate, SET_RECOVERY_DOMAIN, SetRecovery,
+};
 
 /// The largest payload of a score, in bytes of JSON. Larger content travels as blobs.
 pub const PAYLOAD_BYTES_MAX: usize = 384 * 1024;
@@ -38,6 +47,12 @@ pub enum Body {
     Revoke(Revoke),
     /// Makes a key a member, or renames and relabels one.
     Enroll(Enroll),
+    /// Puts another key in the place of its author's.
+    Rotate(Rotate),
+    /// Makes an agent stay connected and act on nothing.
+    Quarantine(Quarantine),
+    /// Ends a quarantine.
+    Release(Release),
     /// Lets whoever holds a one-time secret become a member.
     Invite(Invite),
     /// Makes a member of a key that proved to hold an invite's secret.
@@ -48,6 +63,14 @@ pub enum Body {
     Withdraw(Withdraw),
     /// States what the fleet's state is here.
     Checkpoint(Checkpoint),
+    /// Names the coordinator that orders the ledger from here on.
+    Appoint(Appoint),
+    /// Says where a coordinator can be reached.
+    Place(Place),
+    /// Makes an admin of a key by the recovery keys' word, when no admin's key is at hand or none can be trusted.
+    Recover(Recover),
+    /// Sets, replaces or ends the fleet's recovery keys.
+    SetRecovery(SetRecovery),
 }
 
 impl Body {
@@ -63,6 +86,13 @@ impl Body {
             Self::Publish(_) => "publish",
             Self::Withdraw(_) => "withdraw",
             Self::Checkpoint(_) => "checkpoint",
+            Self::Rotate(_) => "rotate",
+            Self::Quarantine(_) => "quarantine",
+            Self::Release(_) => "release",
+            Self::Appoint(_) => "appoint",
+            Self::Place(_) => "place",
+            Self::Recover(_) => "recover",
+            Self::SetRecovery(_) => "set-recovery",
         }
     }
 }
@@ -77,8 +107,11 @@ pub struct Genesis {
     pub nonce: Digest,
     /// Who may do everything. The entry's author is one of them.
     pub admins: Vec<Founder>,
-    /// Who orders the ledger.
+    /// Who orders the ledger (the first of them) and relays.
     pub coordinators: Vec<Founder>,
+    /// Keys, kept offline, that can make an admin when all else is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
 }
 
 /// A key and its name, in a genesis entry.
@@ -156,6 +189,12 @@ impl KindPattern {
         glob(&self.0, kind.as_str())
     }
 
+    /// Whether every kind that `other` means is meant. A pattern has no other wildcard than `*`, so it can be read as a
+    /// text that only a `*` here matches.
+    pub fn contains(&self, other: &Self) -> bool {
+        glob(&self.0, &other.0)
+    }
+
     /// The pattern as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -214,6 +253,9 @@ pub struct Revoke {
     pub key: NodeId,
     /// Why, for the record.
     pub reason: String,
+    /// The first entry that its rightful owner may not have written. What the key signed from there on is void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compromised_since: Option<u64>,
 }
 
 /// What a member is for.
@@ -248,6 +290,9 @@ pub struct Enroll {
     /// Its labels.
     #[serde(default)]
     pub labels: Labels,
+    /// The agent whose place it takes: that one's key is revoked, its name becomes free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<NodeId>,
 }
 
 /// Lets whoever proves to hold a secret key become an agent.
@@ -266,6 +311,9 @@ pub struct Invite {
     pub expires: Millis,
     /// How many nodes may redeem it, 1 to 10000.
     pub uses: u32,
+    /// The agent whose place the node takes when it redeems. The invite then has that one's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<NodeId>,
 }
 
 /// A redeemed invite, entered by a coordinator. Without the invite's secret no coordinator can make one.
@@ -352,6 +400,47 @@ pub struct Withdraw {
 pub struct Checkpoint {
     /// [`FleetState::digest`](crate::FleetState::digest).
     pub state: Digest,
+}
+
+/// Makes an agent stay connected and act on nothing, until it is released or enrolled anew.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quarantine {
+    /// The agent.
+    pub key: NodeId,
+    /// Why, for the record.
+    pub reason: String,
+}
+
+/// Ends a quarantine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// The agent.
+    pub key: NodeId,
+}
+
+/// Names the coordinator that orders the ledger from here on; the others follow it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Appoint {
+    /// The coordinator.
+    pub coordinator: NodeId,
+}
+
+/// Says where a coordinator can be reached, so that members find it without a new ticket. No more than a hint: who
+/// answers there must still hold the coordinator's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The coordinator.
+    pub coordinator: NodeId,
+    /// Its direct addresses, at most [`ADDRS_MAX`](crate::addr::ADDRS_MAX).
+    #[serde(default)]
+    pub addrs: Vec<SocketAddr>,
+    /// Its relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<RelayPin>,
 }
 
 /// A score's JSON, byte for byte as it was signed.

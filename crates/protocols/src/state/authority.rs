@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Declaration, FleetState, OpenInvite, Refusal};
-use crate::entry::{Grant, KindPattern, Verb};
+use crate::entry::{Entry, Grant, KindPattern, Verb};
 use crate::ids::{Kind, Millis, NodeId};
 use crate::selector::{Labels, Selector};
 
@@ -36,6 +36,8 @@ pub struct Scope {
     pub kinds: Vec<KindPattern>,
     /// Until when, by the ledger's time.
     pub expires: Option<Millis>,
+    /// The entry that set it.
+    pub since: u64,
 }
 
 impl Capability {
@@ -45,20 +47,29 @@ impl Capability {
     }
 
     /// Whether it is everything, everywhere, for ever.
-    fn is_root(&self) -> bool {
+    pub fn is_root(&self) -> bool {
         let all = Verb::ALL.iter().all(|verb| self.verbs.contains(verb));
         all && self.is_unlimited() && self.scopes.iter().all(|s| s.expires.is_none())
     }
 
     /// When the first of its limits ends it.
-    pub(super) fn expires(&self) -> Option<Millis> {
+    pub fn expires(&self) -> Option<Millis> {
         self.scopes.iter().filter_map(|s| s.expires).min()
     }
 
     /// Whether it covers every node, now or later, that `on` and all of `within` mean. May say no where it is yes.
-    fn covers_selection(&self, on: Option<&Selector>, within: &[Selector]) -> bool {
+    pub(super) fn covers_selection(&self, on: Option<&Selector>, within: &[Selector]) -> bool {
         let inside = |s: &Scope| on.into_iter().chain(within).any(|selector| selector.is_within(&s.on));
         self.scopes.iter().all(|s| s.on.is_everything() || inside(s))
+    }
+
+    /// Whether it is the same right, given by the same hands, whenever that was.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let alike = |(a, b): (&Scope, &Scope)| a.on == b.on && a.kinds == b.kinds && a.expires == b.expires;
+        self.verbs == other.verbs
+            && self.through == other.through
+            && self.scopes.len() == other.scopes.len()
+            && self.scopes.iter().zip(&other.scopes).all(alike)
     }
 
     fn has(&self, verb: Verb, now: Millis) -> bool {
@@ -69,7 +80,12 @@ impl Capability {
         self.scopes.iter().all(|s| s.kinds.iter().any(|p| p.matches(kind)))
     }
 
-    fn covers_node(&self, name: &str, labels: &Labels) -> bool {
+    /// Whether it covers every kind that a pattern means.
+    pub(super) fn covers_kinds(&self, kinds: &KindPattern) -> bool {
+        self.scopes.iter().all(|s| s.kinds.iter().any(|p| p.contains(kinds)))
+    }
+
+    pub(super) fn covers_node(&self, name: &str, labels: &Labels) -> bool {
         self.scopes.iter().all(|s| s.on.matches(name, labels))
     }
 
@@ -91,7 +107,7 @@ impl Capability {
 
 impl FleetState {
     /// The capabilities of `who` that hold `verb` at the ledger's time, or `now` if that is later.
-    fn holding(&self, who: NodeId, verb: Verb, now: Millis) -> impl Iterator<Item = &Capability> {
+    pub(super) fn holding(&self, who: NodeId, verb: Verb, now: Millis) -> impl Iterator<Item = &Capability> {
         let now = now.max(self.time);
         let admin = self.admins.get(&who);
         admin.into_iter().flat_map(|a| &a.capabilities).filter(move |c| c.has(verb, now))
@@ -112,14 +128,21 @@ impl FleetState {
         self.holding(who, verb, now).any(|c| c.covers_node(name, labels))
     }
 
-    /// The keys that may publish `kind` on a node: whose signatures on store paths it trusts.
+    /// The keys that may publish `kind` on a node, or did what it shall be: whose signatures on store paths it trusts.
     pub fn publishers(&self, kind: &Kind, node: NodeId) -> Vec<NodeId> {
         let Some(member) = self.members.get(&node) else { return Vec::new() };
         let can = |id: NodeId| {
             self.holding(id, Verb::Publish, self.time)
                 .any(|c| c.covers_kind(kind) && c.covers_node(member.name.as_str(), &member.labels))
         };
-        self.admins.keys().copied().filter(|id| can(*id)).collect()
+        let mut publishers: Vec<NodeId> = self.admins.keys().copied().filter(|id| can(*id)).collect();
+        // What a key declared stays declared when the key was rotated or revoked since, and so does its signature.
+        for declaration in self.desired(node).into_values().filter(|d| d.kind == *kind) {
+            if !publishers.contains(&declaration.author) {
+                publishers.push(declaration.author);
+            }
+        }
+        publishers
     }
 
     /// What a publication of `kind` on `on` by `who` is limited to.
@@ -180,7 +203,8 @@ impl FleetState {
     ///
     /// # Errors
     /// If it was handed on too often.
-    pub(super) fn delegate(&self, who: NodeId, grant: &Grant, now: Millis) -> Result<Option<Capability>, Refusal> {
+    pub(super) fn delegate(&self, entry: &Entry, grant: &Grant) -> Result<Option<Capability>, Refusal> {
+        let (who, now) = (entry.author, entry.at);
         let Some(from) = self.holding(who, Verb::Grant, now).find(|c| grant.verbs.is_subset(&c.verbs)) else {
             return Ok(None);
         };
@@ -188,7 +212,12 @@ impl FleetState {
             return Err(Refusal::invalid("grant", format!("hands on a right that went through {HANDS_MAX} already")));
         }
         let mut scopes = from.scopes.clone();
-        scopes.push(Scope { on: grant.on.clone(), kinds: grant.kinds.clone(), expires: grant.expires });
+        scopes.push(Scope {
+            on: grant.on.clone(),
+            kinds: grant.kinds.clone(),
+            expires: grant.expires,
+            since: entry.seq,
+        });
         let mut through = from.through.clone();
         through.push(who);
         Ok(Some(Capability { verbs: grant.verbs.clone(), scopes, through }))

@@ -88,6 +88,20 @@ pub enum Refusal {
         /// What is wrong with it.
         why: String,
     },
+    /// It may be appended no more.
+    #[error("the entry's time is over: it was to be appended before")]
+    Expired,
+    /// The fleet has none.
+    #[error("this fleet has no recovery keys")]
+    NoRecovery,
+    /// Too few recovery keys agreed.
+    #[error("{approved} of the recovery keys agreed, and {needed} must")]
+    NotApproved {
+        /// How many did.
+        approved: usize,
+        /// How many must.
+        needed: u8,
+    },
     /// The state at this place is another.
     #[error("the checkpoint's digest is not that of the state it follows")]
     WrongCheckpoint,
@@ -116,6 +130,9 @@ impl Refusal {
             Self::InviteUnproven => "the ticket is damaged: copy it again, whole",
             Self::LastAdmin => "grant another admin the same rights first: flt admin grant",
             Self::Invalid { .. } => "correct the field and try again",
+            Self::Expired => "sign it again",
+            Self::NoRecovery => "they are named when the fleet is founded, or later: flt admin recovery set",
+            Self::NotApproved { .. } => "collect more approvals: flt admin recovery approve",
             Self::WrongCheckpoint => "fetch the newest entries and try again",
         }
     }

@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::entry::{
-    Body, Checkpoint, Enroll, Entry, Founder, Genesis, Grant, Invite, KindPattern, Publish, Redeem, Revoke,
-    SignedEntry, Verb, Withdraw,
+    Appoint, Body, Checkpoint, Enroll, Entry, Founder, Genesis, Grant, Invite, KindPattern, Place, Publish, Quarantine,
+    Recover, Recovery, Redeem, Release, Revoke, Rotate, SetRecovery, SignedEntry, Verb, Withdraw,
 };
 use crate::key::SecretKey;
 
 mod limits;
 mod sequences;
+mod succession;
 
 /// A day, in milliseconds.
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -36,12 +37,21 @@ fn genesis(admins: &[u8], coordinators: &[u8]) -> Genesis {
         nonce: Digest::from_bytes([7; 32]),
         admins: admins.iter().map(founder).collect(),
         coordinators: coordinators.iter().map(founder).collect(),
+        recovery: None,
     }
 }
 
 fn found(author: u8, genesis: Genesis) -> Result<Chain, Refusal> {
     let at = Millis(1000);
-    let entry = Entry { fleet: None, seq: 0, prev: None, at, author: id(author), body: Body::Genesis(genesis) };
+    let entry = Entry {
+        fleet: None,
+        seq: 0,
+        prev: None,
+        at,
+        not_after: None,
+        author: id(author),
+        body: Body::Genesis(genesis),
+    };
     let signed = entry.sign(&key(author)).unwrap();
     let state = FleetState::found(&signed.clone().verify().unwrap())?;
     Ok(Chain { state, log: vec![signed], at })
@@ -60,6 +70,7 @@ impl Chain {
             seq: head.seq + 1,
             prev: Some(head.hash),
             at: self.at,
+            not_after: None,
             author: id(author),
             body,
         }
@@ -102,12 +113,12 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn enroll(n: u8, name: &str, role: Role) -> Body {
-    Body::Enroll(Enroll { key: id(n), name: name.parse().unwrap(), role, labels: Labels::new() })
+    Body::Enroll(Enroll { key: id(n), name: name.parse().unwrap(), role, labels: Labels::new(), replaces: None })
 }
 
 fn invite(n: u8, name: Option<&str>, expires: u64, uses: u32) -> Body {
     let name = name.map(|n| n.parse().unwrap());
-    Body::Invite(Invite { invite: id(n), name, labels: Labels::new(), expires: Millis(expires), uses })
+    Body::Invite(Invite { invite: id(n), name, labels: Labels::new(), expires: Millis(expires), uses, replaces: None })
 }
 
 fn redeem(fleet: FleetId, invite: u8, n: u8, name: &str) -> Redeem {
@@ -132,7 +143,11 @@ fn withdraw(name: &str) -> Body {
 }
 
 fn revoke(n: u8) -> Body {
-    Body::Revoke(Revoke { key: id(n), reason: "test".into() })
+    Body::Revoke(Revoke { key: id(n), reason: "test".into(), compromised_since: None })
+}
+
+fn appoint(n: u8) -> Body {
+    Body::Appoint(Appoint { coordinator: id(n) })
 }
 
 #[test]
@@ -196,13 +211,20 @@ fn members_are_enrolled_renamed_and_removed() {
     chain.act(1, enroll(10, "core-1", Role::Agent)).unwrap();
     assert_eq!(chain.state.member_named("core-1").map(|(key, m)| (key, m.since)), Some((id(10), 1)));
     chain.act(1, enroll(3, "second", Role::Coordinator)).unwrap();
+    assert!(matches!(chain.act(1, revoke(2)), Err(Refusal::Invalid { .. })), "the one that orders");
+    chain.act(1, appoint(3)).unwrap();
     chain.act(1, revoke(2)).unwrap();
     assert!(matches!(chain.act(1, revoke(3)), Err(Refusal::Invalid { .. })), "the only coordinator");
     chain.act(1, revoke(10)).unwrap();
-    assert_eq!(chain.act(1, enroll(10, "edge-1", Role::Agent)), Err(Refusal::Revoked { key: id(10), by: 5 }));
+    assert_eq!(chain.act(1, enroll(10, "edge-1", Role::Agent)), Err(Refusal::Revoked { key: id(10), by: 6 }));
     assert_eq!(chain.act(1, revoke(10)), Err(Refusal::NoSuchKey(id(10))));
-    let weak =
-        Enroll { key: NodeId::from_bytes([0; 32]), name: "x".parse().unwrap(), role: Role::Agent, labels: labels(&[]) };
+    let weak = Enroll {
+        key: NodeId::from_bytes([0; 32]),
+        name: "x".parse().unwrap(),
+        role: Role::Agent,
+        labels: labels(&[]),
+        replaces: None,
+    };
     assert!(matches!(chain.act(1, Body::Enroll(weak.clone())), Err(Refusal::Invalid { .. })));
     for bad in [labels(&[("a", "b c")]), labels(&[("a", &"x".repeat(129))])] {
         let body = Body::Enroll(Enroll { key: id(12), labels: bad, ..weak.clone() });
@@ -317,6 +339,10 @@ fn every_refusal_says_what_to_do() {
     for refusal in [Refusal::LastAdmin, Refusal::InviteUsed, Refusal::UnknownAuthor(id(1)), Refusal::WrongCheckpoint] {
         assert!(!refusal.hint().is_empty() && !refusal.to_string().is_empty());
     }
-    assert!(chain.state.check_clock(Millis(1_000_000_000), Millis(0)).is_err());
-    assert!(chain.state.check_clock(Millis(60_000), Millis(0)).is_ok());
+    let entry = |at| Entry { at: Millis(at), ..chain.next(1, withdraw("a/a")) };
+    assert!(chain.state.check_clock(&entry(1_000_000_000), Millis(0)).is_err());
+    assert!(chain.state.check_clock(&entry(60_000), Millis(0)).is_ok());
+    let ends = Entry { not_after: Some(Millis(70_000)), ..entry(60_000) };
+    assert_eq!(chain.state.check_clock(&ends, Millis(70_000)), Ok(()));
+    assert_eq!(chain.state.check_clock(&ends, Millis(70_001)), Err(Refusal::Expired));
 }

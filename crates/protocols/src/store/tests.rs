@@ -24,18 +24,22 @@ fn founded(nonce: u8) -> (FleetId, SignedEntry) {
         nonce: Digest::from_bytes([nonce; 32]),
         admins: vec![founder(1)],
         coordinators: vec![founder(2)],
+        recovery: None,
     };
     let body = Body::Genesis(genesis);
-    let entry = Entry { fleet: None, seq: 0, prev: None, at: Millis(1), author: key(1).id(), body };
+    let entry = Entry { fleet: None, seq: 0, prev: None, at: Millis(1), not_after: None, author: key(1).id(), body };
     let signed = entry.sign(&key(1)).unwrap();
     (FleetId::from_bytes(*signed.hash().as_bytes()), signed)
 }
 
 fn enrol(fleet: FleetId, seq: u64, prev: EntryHash, author: u8, n: u8, name: &str) -> SignedEntry {
     let name = name.parse().unwrap();
-    let body = Body::Enroll(Enroll { key: key(n).id(), name, role: Role::Agent, labels: Labels::new() });
+    let body =
+        Body::Enroll(Enroll { key: key(n).id(), name, role: Role::Agent, labels: Labels::new(), replaces: None });
     let at = Millis(2);
-    Entry { fleet: Some(fleet), seq, prev: Some(prev), at, author: key(author).id(), body }.sign(&key(author)).unwrap()
+    Entry { fleet: Some(fleet), seq, prev: Some(prev), at, not_after: None, author: key(author).id(), body }
+        .sign(&key(author))
+        .unwrap()
 }
 
 /// A genesis entry and `count` enrolments after it.

@@ -143,16 +143,17 @@ fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
         grant,
         publish,
-        (id(), ".{0,20}").prop_map(|(key, reason)| Body::Revoke(Revoke { key, reason })),
+        (id(), ".{0,20}").prop_map(|(key, reason)| Body::Revoke(Revoke { key, reason, compromised_since: None })),
         (id(), name(), role, labels()).prop_map(|(key, name, role, labels)| Body::Enroll(Enroll {
             key,
             name,
             role,
-            labels
+            labels,
+            replaces: None
         })),
         (id(), proptest::option::of(name()), labels(), any::<u64>(), any::<u32>()).prop_map(
             |(invite, name, labels, expires, uses)| {
-                Body::Invite(Invite { invite, name, labels, expires: Millis(expires), uses })
+                Body::Invite(Invite { invite, name, labels, expires: Millis(expires), uses, replaces: None })
             }
         ),
         redeem().prop_map(Body::Redeem),
@@ -164,7 +165,7 @@ fn body() -> impl Strategy<Value = Body> {
 fn signed() -> impl Strategy<Value = (Entry, SignedEntry)> {
     (key(), any::<u64>(), any::<[u8; 32]>(), any::<u64>(), body()).prop_map(|(key, seq, hash, at, body)| {
         let (fleet, prev) = (Some(FleetId::from_bytes(hash)), Some(EntryHash::from_bytes(hash)));
-        let entry = Entry { fleet, seq, prev, at: Millis(at), author: key.id(), body };
+        let entry = Entry { fleet, seq, prev, at: Millis(at), not_after: None, author: key.id(), body };
         let signed = entry.sign(&key).unwrap();
         (entry, signed)
     })

@@ -15,9 +15,10 @@ pub(crate) fn genesis() -> (FleetId, SignedEntry) {
         nonce: Digest::from_bytes([7; 32]),
         admins: vec![founder(1)],
         coordinators: vec![founder(2)],
+        recovery: None,
     };
     let body = Body::Genesis(genesis);
-    let entry = Entry { fleet: None, seq: 0, prev: None, at: Millis(1), author: key(1).id(), body };
+    let entry = Entry { fleet: None, seq: 0, prev: None, at: Millis(1), not_after: None, author: key(1).id(), body };
     let signed = entry.sign(&key(1)).unwrap();
     (FleetId::from_bytes(*signed.hash().as_bytes()), signed)
 }
@@ -25,7 +26,9 @@ pub(crate) fn genesis() -> (FleetId, SignedEntry) {
 /// The founder's next entry.
 pub(crate) fn next(fleet: FleetId, head: Head, body: Body) -> SignedEntry {
     let (seq, prev) = (head.seq + 1, Some(head.hash));
-    Entry { fleet: Some(fleet), seq, prev, at: Millis(seq), author: key(1).id(), body }.sign(&key(1)).unwrap()
+    Entry { fleet: Some(fleet), seq, prev, at: Millis(seq), not_after: None, author: key(1).id(), body }
+        .sign(&key(1))
+        .unwrap()
 }
 
 pub(crate) fn publish(n: u64, payload_bytes: usize) -> Body {
@@ -43,5 +46,5 @@ pub(crate) fn publish(n: u64, payload_bytes: usize) -> Body {
 
 pub(crate) fn enroll(n: u8) -> Body {
     let name = format!("edge-{n}").parse().unwrap();
-    Body::Enroll(Enroll { key: key(n).id(), name, role: Role::Agent, labels: Labels::new() })
+    Body::Enroll(Enroll { key: key(n).id(), name, role: Role::Agent, labels: Labels::new(), replaces: None })
 }

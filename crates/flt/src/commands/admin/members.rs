@@ -152,6 +152,7 @@ async fn invite_online(args: InviteArgs, online: &mut Online<'_>) -> anyhow::Res
         labels: args.label.into_iter().collect(),
         expires,
         uses: args.uses,
+        replaces: None,
     };
     if args.dry_run {
         online.enter(Body::Invite(invite), true).await?;
@@ -178,7 +179,8 @@ async fn invite_online(args: InviteArgs, online: &mut Online<'_>) -> anyhow::Res
 
 pub(super) async fn enroll(args: EnrollArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
     let role = if args.coordinator { Role::Coordinator } else { Role::Agent };
-    let enroll = Enroll { key: args.key, name: args.name, role, labels: args.label.into_iter().collect() };
+    let enroll =
+        Enroll { key: args.key, name: args.name, role, labels: args.label.into_iter().collect(), replaces: None };
     enter(Body::Enroll(enroll), args.dry_run, admin).await
 }
 
@@ -219,7 +221,7 @@ async fn revoke_online(args: RevokeArgs, online: &mut Online<'_>) -> anyhow::Res
     let state = online.state()?;
     let (key, what) = find(&state, &args.who)?;
     let own = key == online.session.author().id();
-    let body = Body::Revoke(Revoke { key, reason: args.reason });
+    let body = Body::Revoke(Revoke { key, reason: args.reason, compromised_since: None });
     if !args.dry_run {
         let own = if own { " This is your own key: afterwards you can do nothing in this fleet." } else { "" };
         let question = format!("This ends the rights and the membership of {what}, for good.{own}");

@@ -116,7 +116,13 @@ async fn coordinator_cannot_retarget_a_score() {
     let own = text.replace("gold-*", "*").replace(&admin.id().to_string(), &rig.coordinator_key.id().to_string());
     let own = SignedEntry { signature: rig.coordinator_key.sign(ENTRY_DOMAIN, own.as_bytes()), bytes: own.into() };
     // A name that the score is meant for, given to a node that it is not meant for.
-    let enroll = Enroll { key: rig.key("tin-2").id(), name: name("gold-1"), role: Role::Agent, labels: Labels::new() };
+    let enroll = Enroll {
+        key: rig.key("tin-2").id(),
+        name: name("gold-1"),
+        role: Role::Agent,
+        labels: Labels::new(),
+        replaces: None,
+    };
     let renamed = entry_after(&state, &rig.coordinator_key, Body::Enroll(enroll));
     let all = ledger(&rig);
     let zero = all[all.len() - 2].clone();
@@ -175,7 +181,7 @@ async fn another_fleets_ledger_founds_nothing() {
     let (mut state, mut entries) = (founded.state.clone(), vec![founded.genesis.clone()]);
     for of in ["tin-0", "tin-1"] {
         let key = rig.enroll(of, Labels::new()).await;
-        let enroll = Enroll { key, name: name(of), role: Role::Agent, labels: Labels::new() };
+        let enroll = Enroll { key, name: name(of), role: Role::Agent, labels: Labels::new(), replaces: None };
         let entry = entry_after(&state, &theirs, Body::Enroll(enroll));
         state = after(&state, &entry);
         entries.push(entry);

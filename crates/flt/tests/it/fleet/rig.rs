@@ -87,14 +87,15 @@ impl Rig {
 
     pub(crate) async fn invite(&mut self, of: Option<&str>, uses: u32, expires: Millis) -> Ticket {
         let (key, of) = (SecretKey::generate(), of.map(name));
-        let invite = Invite { invite: key.id(), name: of.clone(), labels: Labels::new(), expires, uses };
+        let invite =
+            Invite { invite: key.id(), name: of.clone(), labels: Labels::new(), expires, uses, replaces: None };
         self.admin.enter(Body::Invite(invite)).await;
         Ticket { invite: Some(InviteSecret::new(&key, expires, of)), ..self.ticket() }
     }
 
     pub(crate) async fn enroll(&mut self, of: &str, labels: Labels) -> NodeId {
         let key = self.key(of).id();
-        self.admin.enter(Body::Enroll(Enroll { key, name: name(of), role: Role::Agent, labels })).await;
+        self.admin.enter(Body::Enroll(Enroll { key, name: name(of), role: Role::Agent, labels, replaces: None })).await;
         key
     }
 
@@ -282,7 +283,7 @@ impl AdminRig {
     }
 
     pub(crate) async fn revoke(&mut self, key: NodeId) {
-        self.enter(Body::Revoke(Revoke { key, reason: "a test".into() })).await;
+        self.enter(Body::Revoke(Revoke { key, reason: "a test".into(), compromised_since: None })).await;
     }
 }
 
@@ -307,7 +308,7 @@ impl Raw {
 pub(crate) fn entry_after(state: &FleetState, key: &SecretKey, body: Body) -> SignedEntry {
     let head = state.head();
     let (seq, prev, at) = (head.seq + 1, Some(head.hash), now().max(state.time()));
-    Entry { fleet: Some(state.fleet()), seq, prev, at, author: key.id(), body }.sign(key).unwrap()
+    Entry { fleet: Some(state.fleet()), seq, prev, at, not_after: None, author: key.id(), body }.sign(key).unwrap()
 }
 
 pub(crate) fn name(text: &str) -> Name {

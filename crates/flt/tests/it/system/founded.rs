@@ -71,7 +71,7 @@ pub(crate) async fn enter(session: &mut Session, body: Body) -> u64 {
 pub(crate) async fn invite(session: &mut Session, ticket: &Ticket) -> Ticket {
     let key = SecretKey::generate();
     let expires = now().plus(Duration::from_secs(3600));
-    let invite = Invite { invite: key.id(), name: None, labels: Labels::new(), expires, uses: 1 };
+    let invite = Invite { invite: key.id(), name: None, labels: Labels::new(), expires, uses: 1, replaces: None };
     enter(session, Body::Invite(invite)).await;
     Ticket { invite: Some(InviteSecret::new(&key, expires, None)), ..ticket.clone() }
 }

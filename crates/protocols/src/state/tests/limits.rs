@@ -173,3 +173,40 @@ fn rights_end_by_the_ledgers_time_which_few_can_move() {
     assert!(matches!(chain.act(4, enroll(14, "edge-5", Role::Agent)), Err(Refusal::NotAllowed { .. })));
     assert_eq!(chain.state.time(), Millis(DAY * 30));
 }
+
+#[test]
+fn who_can_is_answered_from_the_ledger() {
+    let mut chain = fleet();
+    let web = |n: u8, name: &str| {
+        let (key, name, role) = (id(n), name.parse().unwrap(), Role::Agent);
+        Body::Enroll(Enroll { key, name, role, labels: labels(&[("role", "web")]), replaces: None })
+    };
+    chain.act(1, web(20, "edge-1")).unwrap();
+    chain.act(1, web(21, "core-1")).unwrap();
+    chain.act(1, Body::Grant(grant(10, &[Verb::Publish], "edge-*", "nixos/*"))).unwrap();
+    chain.act(1, Body::Grant(grant(11, &[Verb::Publish], "role=web", "*"))).unwrap();
+    chain.act(1, Body::Grant(grant(12, &[Verb::Read], "*", "*"))).unwrap();
+    let mut ends = grant(13, &[Verb::Publish], "*", "nixos/1");
+    ends.expires = Some(Millis(5000));
+    chain.act(1, Body::Grant(ends)).unwrap();
+    let ask = |kinds: &str, on: &str, now: u64| -> Vec<(String, Coverage)> {
+        let (kinds, on) = (kinds.parse().unwrap(), on.parse().unwrap());
+        let found = chain.state.who_can(Verb::Publish, &kinds, &on, Millis(now));
+        found.into_iter().map(|h| (h.name.to_string(), h.covers)).collect()
+    };
+    let named = |n: u8, covers: Coverage| (format!("key-{n}"), covers);
+    let edge = Coverage::Some(vec!["edge-1".parse().unwrap()]);
+    assert_eq!(
+        ask("nixos/*", "role=web", 0),
+        [named(1, Coverage::All), named(10, edge), named(11, Coverage::All)],
+        "key 13 may not publish every kind of nixos"
+    );
+    assert_eq!(ask("nixos/1", "*", 0).last(), Some(&named(13, Coverage::All)));
+    assert_eq!(ask("nixos/1", "*", 5000).len(), 3, "the right has ended");
+    assert_eq!(ask("files/1", "core-1", 0), [named(1, Coverage::All), named(11, Coverage::AllNow)]);
+    for role in GrantRole::ALL {
+        assert_eq!(role.to_string().parse(), Ok(role));
+        assert_eq!(GrantRole::of(&role.verbs().iter().copied().collect()), Some(role));
+        assert!(!role.verbs().contains(&Verb::Grant), "a bundle never gives rights on");
+    }
+}

@@ -39,17 +39,47 @@ fn any_publish() -> impl Strategy<Value = Body> {
         .prop_map(|(name, on, kind, subject)| Body::Publish(publish(name, on, kind, subject)))
 }
 
+/// Keys that take others' places, with proofs that hold for the wrong fleet; [`attempt`] puts most of them right.
+fn any_succession() -> impl Strategy<Value = Body> {
+    let fleet = FleetId::from_bytes([0; 32]);
+    let since = proptest::option::of(0..20u64);
+    prop_oneof![
+        (KEYS, KEYS).prop_map(move |(old, new)| Body::Rotate(Rotate::new(fleet, id(old), &key(new)))),
+        (KEYS, since.clone()).prop_map(|(n, compromised_since)| {
+            Body::Revoke(Revoke { key: id(n), reason: "test".into(), compromised_since })
+        }),
+        KEYS.prop_map(|n| Body::Quarantine(Quarantine { key: id(n), reason: "test".into() })),
+        KEYS.prop_map(|n| Body::Release(Release { key: id(n) })),
+        KEYS.prop_map(appoint),
+        KEYS.prop_map(|n| Body::Place(Place { coordinator: id(n), addrs: Vec::new(), relay: None })),
+        (KEYS, KEYS, name()).prop_map(|(n, old, name)| {
+            let (key, name, role) = (id(n), name.parse().unwrap(), Role::Agent);
+            Body::Enroll(Enroll { key, name, role, labels: Labels::new(), replaces: Some(id(old)) })
+        }),
+        (proptest::collection::vec(KEYS, 0..3), since).prop_map(|(gone, compromised_since)| {
+            let revoke = gone.into_iter().map(id).collect();
+            let name = "rescuer".parse().unwrap();
+            Body::Recover(Recover { name, revoke, compromised_since, approvals: Vec::new() })
+        }),
+        any::<bool>().prop_map(|some| {
+            let keys = vec![Founder { key: id(61), name: "safe".parse().unwrap() }];
+            let recovery = some.then_some(Recovery { keys, threshold: 1 });
+            Body::SetRecovery(SetRecovery { recovery, approvals: Vec::new() })
+        }),
+    ]
+}
+
 fn any_body() -> impl Strategy<Value = Body> {
     let role = prop_oneof![3 => Just(Role::Agent), 1 => Just(Role::Coordinator)];
     prop_oneof![
         4 => any_grant(),
         4 => any_publish(),
         4 => (KEYS, name(), role, any_labels()).prop_map(|(n, name, role, labels)| {
-            Body::Enroll(Enroll { key: id(n), name: name.parse().unwrap(), role, labels })
+            Body::Enroll(Enroll { key: id(n), name: name.parse().unwrap(), role, labels, replaces: None })
         }),
         2 => (KEYS, proptest::option::of(name()), 0..3000u64, 0..4u32, any_labels()).prop_map(|(n, name, end, uses, labels)| {
             let name = name.map(|n| n.parse().unwrap());
-            Body::Invite(Invite { invite: id(n), name, labels, expires: Millis(end), uses })
+            Body::Invite(Invite { invite: id(n), name, labels, expires: Millis(end), uses, replaces: None })
         }),
         3 => (KEYS, KEYS, name()).prop_map(|(i, n, name)| {
             Body::Redeem(redeem(FleetId::from_bytes([0; 32]), i, n, name))
@@ -58,6 +88,7 @@ fn any_body() -> impl Strategy<Value = Body> {
         1 => proptest::sample::select(&["a/a", "a/b", "c/c"][..]).prop_map(withdraw),
         1 => any::<bool>().prop_map(|_| Body::Checkpoint(Checkpoint { state: Digest::from_bytes([0; 32]) })),
         1 => Just(Body::Genesis(genesis(&[1], &[2]))),
+        2 => any_succession(),
     ]
 }
 
@@ -87,6 +118,20 @@ fn attempt(chain: &mut Chain, t: &Try) -> Result<(), Refusal> {
             let n = |key: NodeId| KEYS.into_iter().find(|n| id(*n) == key).unwrap();
             Body::Redeem(redeem(chain.state.fleet(), n(r.invite), n(r.key), r.name.as_str()))
         }
+        Body::Rotate(r) if !t.twist.is_multiple_of(8) => {
+            let new = KEYS.into_iter().find(|n| id(*n) == r.to).unwrap();
+            Body::Rotate(Rotate::new(chain.state.fleet(), id(t.author), &key(new)))
+        }
+        Body::Recover(r) if !t.twist.is_multiple_of(8) => {
+            let set_by = chain.state.recovery().map_or(0, |set| set.since);
+            let approval = r.approve(chain.state.fleet(), set_by, id(t.author), &key(61));
+            Body::Recover(Recover { approvals: vec![approval], ..r.clone() })
+        }
+        Body::SetRecovery(s) if !t.twist.is_multiple_of(8) => {
+            let set_by = chain.state.recovery().map_or(0, |set| set.since);
+            let approval = s.approve(chain.state.fleet(), set_by, &key(61));
+            Body::SetRecovery(SetRecovery { approvals: vec![approval], ..s.clone() })
+        }
         other => other.clone(),
     };
     let mut entry = Entry { at: Millis(t.at), ..chain.next(t.author, body) };
@@ -107,7 +152,8 @@ fn start() -> Chain {
 /// What always holds of a state.
 fn check(state: &FleetState) {
     assert!(state.admins().values().any(Admin::is_root), "somebody can do everything");
-    assert!(state.with_role(Role::Coordinator).count() > 0);
+    assert!(state.is_coordinator(state.orderer()));
+    assert!(state.with_role(Role::Coordinator).all(|(_, m)| m.quarantine.is_none()));
     let names: BTreeSet<&Name> = state.members().values().map(|m| &m.name).collect();
     assert_eq!(names.len(), state.members().len(), "names are unique");
     for gone in state.revoked().keys() {
@@ -204,6 +250,11 @@ proptest! {
                     most.entry(grant.to).or_default().extend(given);
                 }
                 Body::Revoke(revoke) => drop(most.remove(&revoke.key)),
+                Body::Rotate(rotate) => drop(most.remove(&author).map(|held| most.insert(rotate.to, held))),
+                Body::Recover(recover) => {
+                    recover.revoke.iter().for_each(|key| drop(most.remove(key)));
+                    most.insert(author, all.iter().copied().collect());
+                }
                 Body::Publish(_) => drop(by_generation.insert(chain.state.head().seq, held)),
                 _ => {}
             }
