@@ -8,3 +8,4 @@ mod facts;
 mod files;
 mod nixos;
 mod node;
+mod secrets;

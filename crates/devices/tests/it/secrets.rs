@@ -1,0 +1,3 @@
+//! Secrets on their way to a host.
+
+mod system;
