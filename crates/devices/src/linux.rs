@@ -10,9 +10,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocols::BlobRef;
+use protocols::secret::Place;
+use protocols::{BlobRef, SealedText, SecretKey, SecretValue};
 use scores::files::{Content, FileStep, FileTree, Tree};
-use scores::{Artifacts, DeviceError, Stage, Topology, Trial};
+use scores::{Artifacts, DeviceError, OpenSecrets, Stage, Topology, Trial};
 use tokio::sync::Mutex;
 
 use self::accounts::Accounts;
@@ -23,14 +24,21 @@ use self::walk::Walk;
 pub struct LinuxHost {
     root: Arc<PathBuf>,
     artifacts: Arc<dyn Artifacts>,
+    key: Option<Arc<SecretKey>>,
     /// Held by whatever touches the files, also by work whose waiter has given up: so what undoes comes after it.
     turn: Arc<Mutex<()>>,
 }
 
 impl LinuxHost {
-    /// The host whose `/` is this folder, which gets blobs from there.
+    /// The host whose `/` is this folder, which gets blobs from there. It opens no secrets until it has a key.
     pub fn new(root: impl Into<PathBuf>, artifacts: Arc<dyn Artifacts>) -> Self {
-        Self { root: Arc::new(root.into()), artifacts, turn: Arc::new(Mutex::new(())) }
+        Self { root: Arc::new(root.into()), artifacts, key: None, turn: Arc::new(Mutex::new(())) }
+    }
+
+    /// The same with the node's key, which secrets are sealed to.
+    #[must_use]
+    pub fn with_key(self, key: SecretKey) -> Self {
+        Self { key: Some(Arc::new(key)), ..self }
     }
 
     /// Does something with the files, off the runtime's threads.
@@ -99,18 +107,39 @@ impl FileTree for LinuxHost {
         self.with_files(move |walk| undo::remember(walk, &paths, &dir)).await
     }
 
-    async fn change(&self, step: &FileStep, _stage: &dyn Stage) -> Result<(), DeviceError> {
+    async fn change(
+        &self,
+        step: &FileStep,
+        secret: Option<&SecretValue>,
+        _stage: &dyn Stage,
+    ) -> Result<(), DeviceError> {
         let blob = match step {
             FileStep::Write { content: Content::Blob(blob), .. } => Some(self.fetch(blob).await?),
             _ => None,
         };
-        let step = step.clone();
-        self.with_files(move |walk| change::change(walk, &step, blob.as_deref())).await
+        let (step, secret) = (step.clone(), secret.cloned());
+        self.with_files(move |walk| change::change(walk, &step, blob.as_deref(), secret.as_ref())).await
     }
 
     async fn restore(&self, trial: &Trial) -> Result<(), DeviceError> {
         let dir = trial.dir.clone();
         self.with_files(move |walk| undo::restore(walk, &dir)).await
+    }
+}
+
+impl OpenSecrets for LinuxHost {
+    async fn open(&self, secret: &SealedText, place: Place<'_>) -> Result<SecretValue, DeviceError> {
+        let doing = || format!("open the secret `{}`", secret.name());
+        let Some(key) = self.key.clone() else {
+            return Err(DeviceError::permanent(format!("{}: this agent runs without a key for secrets", doing())));
+        };
+        let (sealed, kind, subject) = (secret.clone(), place.kind.clone(), place.subject.clone());
+        // A file with thousands of recipients takes a moment.
+        let open = move || sealed.open(Place { kind: &kind, subject: &subject }, &key);
+        match tokio::task::spawn_blocking(open).await {
+            Ok(opened) => opened.map_err(scores::secrets::cannot_open),
+            Err(error) => Err(DeviceError::transient(doing()).because(error)),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every kind of score that there is, without a topology: what an admin needs to read and refuse one.
 
-use protocols::{BlobRef, Kind, Subject};
+use protocols::{BlobRef, Kind, SealedText, Subject};
 
 use crate::files::FilesScore;
 use crate::nixos::NixosScore;
@@ -22,6 +22,7 @@ struct Entry {
     kind: Kind,
     validate: fn(&str) -> Result<Subject, Invalid>,
     artifacts: fn(&str) -> Result<Vec<BlobRef>, Invalid>,
+    secrets: fn(&str) -> Result<Vec<SealedText>, Invalid>,
 }
 
 impl Entry {
@@ -30,6 +31,7 @@ impl Entry {
             kind: S::KIND,
             validate: |payload| Ok(score::parse::<S>(payload)?.subject()),
             artifacts: |payload| Ok(score::parse::<S>(payload)?.artifacts()),
+            secrets: |payload| Ok(score::parse::<S>(payload)?.secrets().into_iter().cloned().collect()),
         }
     }
 }
@@ -54,6 +56,14 @@ impl Catalogue {
     /// When the kind is unknown or the payload is not a valid score of it.
     pub fn artifacts(&self, kind: &Kind, payload: &str) -> Result<Vec<BlobRef>, Invalid> {
         (self.entry(kind)?.artifacts)(payload)
+    }
+
+    /// The secrets that a score holds, sealed.
+    ///
+    /// # Errors
+    /// When the kind is unknown or the payload is not a valid score of it.
+    pub fn secrets(&self, kind: &Kind, payload: &str) -> Result<Vec<SealedText>, Invalid> {
+        (self.entry(kind)?.secrets)(payload)
     }
 
     fn entry(&self, kind: &Kind) -> Result<&Entry, Invalid> {

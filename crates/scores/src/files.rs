@@ -10,7 +10,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use protocols::{BlobRef, Kind, Subject};
+use protocols::{BlobRef, Kind, SealedText, Subject};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -112,6 +112,14 @@ impl Score for FilesScore {
         blobs.sort_unstable();
         blobs.dedup();
         blobs
+    }
+
+    fn secrets(&self) -> Vec<&SealedText> {
+        let sealed = |entry| match entry {
+            &Entry::File { content: Content::Sealed(ref sealed), .. } => Some(sealed),
+            _ => None,
+        };
+        self.entries.values().filter_map(sealed).collect()
     }
 }
 

@@ -7,9 +7,9 @@
 //!
 //! ```
 //! use scores::files::{FileTree, FilesScore};
-//! use scores::{Registry, Topology};
+//! use scores::{OpenSecrets, Registry};
 //!
-//! fn plays_files<T: FileTree>() -> Registry<T> {
+//! fn plays_files<T: FileTree + OpenSecrets>() -> Registry<T> {
 //!     Registry::new().with::<FilesScore>()
 //! }
 //! ```
@@ -29,6 +29,17 @@
 //!
 //! Registry::<Lamp>::new().with::<FilesScore>();
 //! ```
+//!
+//! Nor can one that has files, but cannot open the secrets that may be among them:
+//!
+//! ```compile_fail,E0277
+//! use scores::Registry;
+//! use scores::files::{FileTree, FilesScore};
+//!
+//! fn plays_files<T: FileTree>() -> Registry<T> {
+//!     Registry::new().with::<FilesScore>()
+//! }
+//! ```
 
 pub mod artifacts;
 pub mod assignment;
@@ -42,6 +53,7 @@ pub mod nixos;
 pub mod plan;
 pub mod registry;
 pub mod score;
+pub mod secrets;
 pub mod stage;
 pub mod topology;
 pub mod trials;
@@ -57,6 +69,7 @@ pub use interpret::{Interpret, Resume, Trial};
 pub use plan::{Plan, Standing};
 pub use registry::{PlayError, Registry};
 pub use score::{Invalid, Score};
+pub use secrets::OpenSecrets;
 pub use stage::{Cancel, CheckFailed, Checks, Stage};
 pub use topology::{DeviceError, Topology, chain};
 pub use trials::{TrialError, Trials};

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use protocols::{BlobRef, Kind, Subject};
+use protocols::{BlobRef, Kind, SealedText, Subject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +24,11 @@ pub trait Score: Serialize + DeserializeOwned + Clone + Debug + PartialEq + Send
 
     /// The blobs that a node needs in order to play it.
     fn artifacts(&self) -> Vec<BlobRef> {
+        Vec::new()
+    }
+
+    /// The secrets that it holds, sealed.
+    fn secrets(&self) -> Vec<&SealedText> {
         Vec::new()
     }
 }

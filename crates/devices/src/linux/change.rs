@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use protocols::BlobHash;
+use protocols::{BlobHash, SecretValue};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 use scores::DeviceError;
@@ -15,7 +15,12 @@ use super::accounts::Accounts;
 use super::look::CHUNK_BYTES;
 use super::walk::{Reach, Walk, aside, blocked, failed, kind, open_folder, remove, stat, sync, sync_folder};
 
-pub(super) fn change(walk: &Walk, step: &FileStep, blob: Option<&Path>) -> Result<(), DeviceError> {
+pub(super) fn change(
+    walk: &Walk,
+    step: &FileStep,
+    blob: Option<&Path>,
+    secret: Option<&SecretValue>,
+) -> Result<(), DeviceError> {
     let accounts = Accounts::of(walk)?;
     let number = |owner: &Option<String>, group: &Option<String>| -> Result<Ids, DeviceError> {
         Ok(Ids {
@@ -39,11 +44,23 @@ pub(super) fn change(walk: &Walk, step: &FileStep, blob: Option<&Path>) -> Resul
                     let opened = File::open(file);
                     Box::new(opened.map_err(|error| DeviceError::io("open the fetched blob", error))?)
                 }
+                (Content::Sealed(_), _) => match secret {
+                    Some(secret) => Box::new(secret.expose()),
+                    None => return Err(DeviceError::permanent(format!("write `{path}`: its secret was not opened"))),
+                },
                 (Content::Blob(blob), None) => {
                     return Err(DeviceError::transient(format!("write `{path}`: no blob {}", blob.hash.short())));
                 }
             };
-            let whole = Whole { hash: content.hash(), size: content.len(), mode, ids, modified: None };
+            let (hash, size) = match secret {
+                Some(secret) => {
+                    let bytes = secret.expose();
+                    let hash = BlobHash::from_bytes(*blake3::hash(bytes).as_bytes());
+                    (hash, u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+                }
+                None => (content.hash(), content.len()),
+            };
+            let whole = Whole { hash, size, mode, ids, modified: None };
             write(&folder, name, path, &mut source, &whole)
         }
         FileStep::MakeDirectory { path, mode, owner, group } => {

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use devices::{HostChecks, LinuxHost};
-use protocols::Verdict;
+use protocols::secret::Place;
+use protocols::{SealedText, SecretValue, Verdict};
 use rustix::process::{Signal, getpid, kill_process};
 use scores::files::{FileStep, FileTree, FilesScore, Tree};
-use scores::{DeviceError, Ensemble, Player, Registry, Stage, Topology, Trial, Trials};
+use scores::{DeviceError, Ensemble, OpenSecrets, Player, Registry, Stage, Topology, Trial, Trials};
 
 use crate::node::{FAILING, Node, job};
 
@@ -38,6 +39,12 @@ impl Topology for Deadly {
     }
 }
 
+impl OpenSecrets for Deadly {
+    async fn open(&self, secret: &SealedText, place: Place<'_>) -> Result<SecretValue, DeviceError> {
+        self.host.open(secret, place).await
+    }
+}
+
 impl FileTree for Deadly {
     async fn look(&self, paths: &[String]) -> Result<Tree, DeviceError> {
         self.turn();
@@ -55,9 +62,14 @@ impl FileTree for Deadly {
         done
     }
 
-    async fn change(&self, step: &FileStep, stage: &dyn Stage) -> Result<(), DeviceError> {
+    async fn change(
+        &self,
+        step: &FileStep,
+        secret: Option<&SecretValue>,
+        stage: &dyn Stage,
+    ) -> Result<(), DeviceError> {
         self.turn();
-        let done = self.host.change(step, stage).await;
+        let done = self.host.change(step, secret, stage).await;
         self.turn();
         done
     }

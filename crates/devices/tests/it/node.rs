@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use devices::{HostChecks, LinuxHost};
-use protocols::{BlobHash, BlobRef};
+use protocols::{BlobHash, BlobRef, SecretKey};
 use scores::files::FilesScore;
 use scores::{
     ArtifactError, Artifacts, Assignment, BoxFuture, Cancel, Ensemble, PlayReport, Player, Registry, Score, Stage,
@@ -103,7 +103,7 @@ impl Node {
     }
 
     pub(crate) fn host(&self) -> LinuxHost {
-        LinuxHost::new(self.root(), Arc::new(self.blobs()))
+        LinuxHost::new(self.root(), Arc::new(self.blobs())).with_key(key())
     }
 
     pub(crate) fn agent(&self) -> Ensemble {
@@ -142,6 +142,11 @@ fn walk(folder: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
         let mode = if meta.is_symlink() { 0 } else { meta.permissions().mode() & 0o7777 };
         found.insert(name, format!("{content} {mode:o} {}:{}", meta.uid(), meta.gid()));
     }
+}
+
+/// The key that secrets are sealed to here.
+pub(crate) fn key() -> SecretKey {
+    SecretKey::from_seed(&[5; 32])
 }
 
 /// A score for `/srv` with these entries, in JSON without the braces.

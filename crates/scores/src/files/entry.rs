@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::BASE64;
-use protocols::{BlobHash, BlobRef};
+use protocols::{BlobHash, BlobRef, SealedText};
 use serde::{Deserialize, Serialize};
 
 use super::{BLOB_BYTES_MAX, INLINE_BYTES_MAX};
@@ -17,7 +17,7 @@ pub enum Entry {
     File {
         /// Its content.
         content: Content,
-        /// Its mode; 0644 where nothing is said.
+        /// Its mode; 0644 where nothing is said, and 0600 for a secret.
         mode: Mode,
         /// Its owner, a name or a number. Where nothing is said, a file keeps its owner and a new one is the agent's.
         owner: Option<String>,
@@ -46,23 +46,27 @@ pub enum Content {
     Bytes(Vec<u8>),
     /// A blob that travels by hash.
     Blob(BlobRef),
+    /// A secret, sealed to the nodes that shall have it.
+    Sealed(SealedText),
 }
 
 impl Content {
-    /// BLAKE3 of the content.
+    /// BLAKE3 of the content. Of a secret, that of its sealed form, which says nothing about the secret.
     pub fn hash(&self) -> BlobHash {
         let inline = |bytes: &[u8]| BlobHash::from_bytes(*blake3::hash(bytes).as_bytes());
         match self {
             Self::Text(text) => inline(text.as_bytes()),
             Self::Bytes(bytes) => inline(bytes),
             Self::Blob(blob) => blob.hash,
+            Self::Sealed(sealed) => BlobHash::from_bytes(*sealed.digest().as_bytes()),
         }
     }
 
-    /// Its length in bytes.
+    /// Its length in bytes. Of a secret, that of its sealed form.
     pub fn len(&self) -> u64 {
         match self {
             Self::Blob(blob) => blob.size,
+            Self::Sealed(sealed) => u64::try_from(sealed.file().len()).unwrap_or(u64::MAX),
             _ => u64::try_from(self.inline_len()).unwrap_or(u64::MAX),
         }
     }
@@ -76,7 +80,15 @@ impl Content {
         match self {
             Self::Text(text) => text.len(),
             Self::Bytes(bytes) => bytes.len(),
-            Self::Blob(_) => 0,
+            Self::Blob(_) | Self::Sealed(_) => 0,
+        }
+    }
+
+    /// The mode of a file with this content where nothing is said.
+    const fn default_mode(&self) -> Mode {
+        match self {
+            Self::Sealed(_) => Mode::SECRET,
+            _ => Mode::FILE,
         }
     }
 }
@@ -89,12 +101,19 @@ pub struct Mode(u32);
 impl Mode {
     /// The mode of a file where nothing is said.
     pub const FILE: Self = Self(0o644);
+    /// The mode of a file that holds a secret where nothing is said.
+    pub const SECRET: Self = Self(0o600);
     /// The mode of a new directory where nothing is said.
     pub const DIRECTORY: Self = Self(0o755);
 
     /// Keeps the permission bits of a number.
     pub const fn from_bits(bits: u32) -> Self {
         Self(bits & 0o7777)
+    }
+
+    /// Whether everybody on the node may do something with a file of this mode.
+    pub const fn is_for_everybody(self) -> bool {
+        self.0 & 0o007 != 0
     }
 
     /// The number.
@@ -147,7 +166,13 @@ impl Entry {
 
     pub(super) fn check(&self) -> Result<(), String> {
         let (owner, group) = match self {
-            Self::File { content, owner, group, .. } => {
+            Self::File { content, mode, owner, group } => {
+                if matches!(content, Content::Sealed(_)) && mode.is_for_everybody() {
+                    return Err(format!(
+                        "it holds a secret, and with the mode {mode} everybody on the node could use it; leave the mode \
+                         out for 0600, or set one that ends in 0, like 0640"
+                    ));
+                }
                 if content.inline_len() > INLINE_BYTES_MAX {
                     let len = content.inline_len();
                     return Err(format!("it holds {len} bytes of content and may hold {INLINE_BYTES_MAX}; use a blob"));
@@ -177,7 +202,7 @@ impl Entry {
     }
 }
 
-/// An entry as it is written: exactly one of the first five fields says what it is.
+/// An entry as it is written: exactly one of the first six fields says what it is.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -187,6 +212,8 @@ struct Written {
     base64: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     blob: Option<BlobRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<SealedText>,
     #[serde(default, skip_serializing_if = "is_false")]
     directory: bool,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -203,10 +230,12 @@ impl TryFrom<Written> for Entry {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let Written { content, base64, blob, directory, absent, mode, owner, group } = written;
-        let said = [content.is_some(), base64.is_some(), blob.is_some(), directory, absent];
+        let Written { content, base64, blob, secret, directory, absent, mode, owner, group } = written;
+        let said = [content.is_some(), base64.is_some(), blob.is_some(), secret.is_some(), directory, absent];
         if said.iter().filter(|said| **said).count() != 1 {
-            return Err("an entry has exactly one of content, base64, blob, directory = true, absent = true".into());
+            return Err(
+                "an entry has exactly one of content, base64, blob, secret, directory = true, absent = true".into()
+            );
         }
         if directory {
             return Ok(Self::Directory { mode, owner, group });
@@ -225,10 +254,13 @@ impl TryFrom<Written> for Entry {
             Content::Bytes(bytes)
         } else if let Some(blob) = blob {
             Content::Blob(blob)
+        } else if let Some(sealed) = secret {
+            Content::Sealed(sealed)
         } else {
-            return Err("an entry has content, base64 or a blob".into());
+            return Err("an entry has content, base64, a blob or a secret".into());
         };
-        Ok(Self::File { content, mode: mode.unwrap_or(Mode::FILE), owner, group })
+        let mode = mode.unwrap_or(content.default_mode());
+        Ok(Self::File { content, mode, owner, group })
     }
 }
 
@@ -238,6 +270,7 @@ impl From<Entry> for Written {
             content: None,
             base64: None,
             blob: None,
+            secret: None,
             directory: false,
             absent: false,
             mode: None,
@@ -246,12 +279,13 @@ impl From<Entry> for Written {
         };
         match entry {
             Entry::File { content, mode, owner, group } => {
-                let mode = Some(mode).filter(|mode| *mode != Mode::FILE);
+                let mode = Some(mode).filter(|mode| *mode != content.default_mode());
                 let base = Self { mode, owner, group, ..empty };
                 match content {
                     Content::Text(text) => Self { content: Some(text), ..base },
                     Content::Bytes(bytes) => Self { base64: Some(BASE64.encode(&bytes)), ..base },
                     Content::Blob(blob) => Self { blob: Some(blob), ..base },
+                    Content::Sealed(sealed) => Self { secret: Some(sealed), ..base },
                 }
             }
             Entry::Directory { mode, owner, group } => Self { directory: true, mode, owner, group, ..empty },

@@ -19,9 +19,10 @@ pub enum Seen {
     Absent,
     /// A regular file.
     File {
-        /// BLAKE3 of its content.
+        /// BLAKE3 of its content. Where a secret is declared: that of the sealed form if the file holds what is
+        /// sealed, else zero, so that no hash of a secret is ever told.
         hash: BlobHash,
-        /// Its size in bytes.
+        /// Its size in bytes, with the same exception.
         size: u64,
         /// Its mode.
         mode: Mode,
@@ -151,8 +152,11 @@ impl fmt::Display for FileStep {
         let path = self.path().escape_debug();
         match self {
             Self::Write { content, mode, owner, group, was, .. } => {
-                let bytes = content.len();
-                write!(f, "write {path} ({bytes} bytes, {mode}{}; was {was})", accounts(owner, group))
+                let what = match content {
+                    Content::Sealed(sealed) => format!("the secret `{}`", sealed.name()),
+                    _ => format!("{} bytes", content.len()),
+                };
+                write!(f, "write {path} ({what}, {mode}{}; was {was})", accounts(owner, group))
             }
             Self::MakeDirectory { mode, owner, group, .. } => {
                 write!(f, "make directory {path} ({mode}{})", accounts(owner, group))
@@ -225,7 +229,11 @@ impl Plan for FilesScore {
                         removals.push(remove());
                     }
                     let (content, owner, group) = (content.clone(), owner.clone(), group.clone());
-                    files.push(FileStep::Write { path, content, mode: *mode, owner, group, was: seen.to_string() });
+                    let was = match &content {
+                        Content::Sealed(_) => seen.without_content(),
+                        _ => seen.to_string(),
+                    };
+                    files.push(FileStep::Write { path, content, mode: *mode, owner, group, was });
                 }
             }
         }
@@ -234,10 +242,22 @@ impl Plan for FilesScore {
     }
 }
 
+impl Seen {
+    /// What is there, without a word on the content of a file.
+    fn without_content(&self) -> String {
+        match self {
+            Self::File { mode, owner, group, .. } => format!("a file, {mode} {owner}:{group}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("absent"),
+            // What not everybody may read is not described either: a short secret could be guessed from its hash.
+            Self::File { mode, .. } if mode.bits() & 0o004 == 0 => f.write_str(&self.without_content()),
             Self::File { hash, size, mode, owner, group } => {
                 write!(f, "{size} bytes, {}…, {mode} {owner}:{group}", hash.short())
             }

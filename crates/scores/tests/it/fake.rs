@@ -5,11 +5,12 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use protocols::Check;
+use protocols::secret::Place;
+use protocols::{BlobHash, Check, SealedText, SecretKey, SecretValue};
 use scores::files::{Entry, FileStep, FileTree, FilesScore, Mode, Owner, Seen, Tree};
 use scores::{
-    Assignment, BoxFuture, Cancel, CheckFailed, Checks, DeviceError, Ensemble, Player, Registry, Score, Stage,
-    Topology, Trial, Trials,
+    Assignment, BoxFuture, Cancel, CheckFailed, Checks, DeviceError, Ensemble, OpenSecrets, Player, Registry, Score,
+    Stage, Topology, Trial, Trials,
 };
 
 /// What survives a crash of the agent: the files, and what is to go wrong with them.
@@ -73,7 +74,7 @@ pub(crate) fn look(tree: &Tree, path: &str) -> Seen {
     tree.get(path).cloned().unwrap_or(Seen::Absent)
 }
 
-pub(crate) fn change(tree: &mut Tree, step: &FileStep) -> Result<(), DeviceError> {
+pub(crate) fn change(tree: &mut Tree, step: &FileStep, secret: Option<&SecretValue>) -> Result<(), DeviceError> {
     let path = step.path().to_owned();
     if !matches!(step, FileStep::Remove { .. }) {
         for (at, _) in path.match_indices('/').skip(1) {
@@ -86,7 +87,10 @@ pub(crate) fn change(tree: &mut Tree, step: &FileStep) -> Result<(), DeviceError
     }
     match step {
         FileStep::Write { content, mode, owner: o, group: g, .. } => {
-            let (hash, size) = (content.hash(), content.len());
+            let (hash, size) = match secret {
+                Some(secret) => hash_of(secret.expose()),
+                None => (content.hash(), content.len()),
+            };
             tree.insert(
                 path,
                 Seen::File { hash, size, mode: *mode, owner: owner(o.as_ref()), group: owner(g.as_ref()) },
@@ -114,6 +118,21 @@ pub(crate) fn change(tree: &mut Tree, step: &FileStep) -> Result<(), DeviceError
     Ok(())
 }
 
+/// The key of the node that the tree is on.
+pub(crate) fn node_key() -> SecretKey {
+    SecretKey::from_seed(&[9; 32])
+}
+
+pub(crate) fn hash_of(bytes: &[u8]) -> (BlobHash, u64) {
+    (BlobHash::from_bytes(*blake3::hash(bytes).as_bytes()), bytes.len() as u64)
+}
+
+impl OpenSecrets for MemTree {
+    async fn open(&self, secret: &SealedText, place: Place<'_>) -> Result<SecretValue, DeviceError> {
+        secret.open(place, &node_key()).map_err(scores::secrets::cannot_open)
+    }
+}
+
 impl FileTree for MemTree {
     async fn look(&self, paths: &[String]) -> Result<Tree, DeviceError> {
         self.0.call().await;
@@ -139,14 +158,19 @@ impl FileTree for MemTree {
         Ok(())
     }
 
-    async fn change(&self, step: &FileStep, _stage: &dyn Stage) -> Result<(), DeviceError> {
+    async fn change(
+        &self,
+        step: &FileStep,
+        secret: Option<&SecretValue>,
+        _stage: &dyn Stage,
+    ) -> Result<(), DeviceError> {
         self.0.call().await;
         let error = self.0.errors.lock().unwrap().pop();
         if let Some(error) = error.filter(|error| !error.to_string().starts_with("pass")) {
             return Err(error);
         }
         self.0.changes.fetch_add(1, Ordering::SeqCst);
-        change(&mut self.0.tree.lock().unwrap(), step)?;
+        change(&mut self.0.tree.lock().unwrap(), step, secret)?;
         self.0.call().await;
         Ok(())
     }

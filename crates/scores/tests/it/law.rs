@@ -86,7 +86,7 @@ proptest! {
         prop_assert_eq!(plan.clone(), score.plan(&observe(&score, &tree)), "a plan is a function of what was observed");
         for step in &plan {
             // A directory that is not empty, or a link in the way, is an error of the topology and ends the play.
-            if let Err(error) = fake::change(&mut tree, step) {
+            if let Err(error) = fake::change(&mut tree, step, None) {
                 prop_assert!(["not empty", "no directory"].contains(&error.to_string().as_str()));
                 return Ok(());
             }

@@ -5,4 +5,5 @@
 mod driver;
 mod fake;
 mod law;
+mod secrets;
 mod settle;
