@@ -11,11 +11,12 @@ use protocols::record::VerifiedRecord;
 use protocols::store::{Ledger, LedgerError, RecordBook, Store, StoreError};
 use protocols::ticket::InviteSecret;
 use protocols::{FleetState, Millis, Name, NodeId, PeerAddr, Refusal, SecretKey, SignedEntry, Ticket, alpn};
-use scores::Ensemble;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::fetcher::Fetcher;
+use crate::hands::Hands;
+use crate::hands::wire::{ENTRIES_BYTES_MAX, ENTRIES_MAX};
 use crate::reports::Facts;
 use crate::sync::ANSWER_DEADLINE;
 use crate::uplink::Uplink;
@@ -83,7 +84,7 @@ pub struct Stats {
 pub struct Agent {
     pub(crate) options: Options,
     pub(crate) uplink: Arc<dyn Uplink>,
-    pub(crate) ensemble: Arc<Ensemble>,
+    pub(crate) hands: Arc<dyn Hands>,
     pub(crate) facts: Arc<dyn Facts>,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) book: RecordBook,
@@ -123,7 +124,7 @@ impl Agent {
         options: Options,
         uplink: Arc<dyn Uplink>,
         fetcher: Arc<Fetcher>,
-        ensemble: Arc<Ensemble>,
+        hands: Arc<dyn Hands>,
         facts: Arc<dyn Facts>,
     ) -> Result<Arc<Self>, OpenError> {
         let ledger = Ledger::open(Arc::clone(&store), Some(options.ticket.fleet))?;
@@ -134,7 +135,7 @@ impl Agent {
         }
         let this = Self {
             uplink,
-            ensemble,
+            hands,
             facts,
             fetcher,
             book,
@@ -195,7 +196,8 @@ impl Agent {
             self.beat_loop(stop.clone()),
             self.push_loop(stop.clone()),
             self.facts_loop(stop.clone()),
-            self.conductor_loop(stop),
+            self.conductor_loop(stop.clone()),
+            self.hands.attend(Arc::clone(self), stop),
         );
     }
 
@@ -279,6 +281,11 @@ impl Agent {
 
     pub(crate) fn head(&self) -> Option<Head> {
         self.state.borrow().as_ref().map(|s| s.head())
+    }
+
+    /// Entries from `from` on, a bounded number of them, for the hands.
+    pub(crate) fn entries(&self, from: u64) -> Result<Vec<SignedEntry>, StoreError> {
+        lock(&self.ledger).range(from, ENTRIES_MAX, ENTRIES_BYTES_MAX)
     }
 
     /// Founds the ledger or appends to it, and lets everybody know.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
 use crate::decide::{Played, decide};
+use crate::hands::Told;
 use crate::stage::PlayStage;
 
 impl Agent {
@@ -69,19 +70,10 @@ impl Agent {
     /// Judges what an earlier process left open.
     async fn recover(self: &Arc<Self>, played: &mut BTreeMap<Subject, Played>, stop: &CancellationToken) {
         let stage = PlayStage { agent: Arc::clone(self), playing: None, stop: stop.clone() };
-        for recovered in self.ensemble.recover(&stage).await {
-            let report = recovered.report;
-            tracing::warn!(verdict = %report.verdict, message = report.message, "a play was cut short and is judged");
-            if let Some(assignment) = recovered.assignment {
-                let now = Played {
-                    generation: assignment.generation,
-                    verdict: report.verdict,
-                    at: Some(Instant::now()),
-                    failures: 1,
-                };
-                played.insert(assignment.subject.clone(), now);
-                self.report_play(&assignment, report.verdict, report.message, report.steps, report.attempts);
-            }
+        for told in self.hands.recover(&stage).await {
+            let (generation, verdict) = (told.generation, told.report.verdict);
+            played.insert(told.subject.clone(), Played { generation, verdict, at: Some(Instant::now()), failures: 1 });
+            self.report_play(told);
         }
     }
 
@@ -124,7 +116,9 @@ impl Agent {
         let before = played.get(&assignment.subject).copied().filter(|p| p.generation == assignment.generation);
         // A look for drift says nothing unless it finds some.
         if !before.is_some_and(|p| p.verdict.is_good()) {
-            self.report_play(&assignment, Verdict::Playing, String::new(), Vec::new(), 0);
+            let begun =
+                PlayReport { verdict: Verdict::Playing, message: String::new(), steps: Vec::new(), attempts: 0 };
+            self.report_play(Told::of(&assignment, begun));
         }
         let stage = PlayStage {
             agent: Arc::clone(self),
@@ -132,10 +126,7 @@ impl Agent {
             stop: stop.clone(),
         };
         self.plays.fetch_add(1, Ordering::Relaxed);
-        let report = match self.check(&assignment) {
-            Ok(()) => self.play_in_task(&assignment, stage).await,
-            Err(why) => PlayReport { verdict: Verdict::Refused, message: why, steps: Vec::new(), attempts: 0 },
-        };
+        let report = self.play_in_task(&assignment, stage).await;
         self.uplink.play_ended().await;
         let failed_before = before.map_or(0, |p| p.failures);
         let failures = if report.verdict == Verdict::Failed { failed_before + 1 } else { 0 };
@@ -146,17 +137,17 @@ impl Agent {
             name = %assignment.name, generation = assignment.generation, verdict = %report.verdict,
             message = report.message, "played"
         );
-        self.report_play(&assignment, report.verdict, report.message, report.steps, report.attempts);
+        self.report_play(Told::of(&assignment, report));
     }
 
     /// Plays in a task of its own: a panic in the code of a score must not end the agent. The trial stays open then, and
     /// is judged when it is played again. It also stays open when the agent is told to stop and the play does not heed it:
     /// it may be the switch to a new system that stops us, and would wait for us.
     async fn play_in_task(&self, assignment: &Assignment, stage: PlayStage) -> PlayReport {
-        let ensemble = Arc::clone(&self.ensemble);
+        let hands = Arc::clone(&self.hands);
         let assignment = assignment.clone();
         let stop = stage.stop.clone();
-        let mut task = tokio::spawn(async move { ensemble.play(&assignment, &stage).await });
+        let mut task = tokio::spawn(async move { hands.play(&assignment, &stage).await });
         let too_late = async {
             stop.cancelled().await;
             tokio::time::sleep(STOP_PATIENCE).await;
@@ -174,27 +165,11 @@ impl Agent {
         PlayReport { verdict, message, steps: Vec::new(), attempts: 1 }
     }
 
-    /// The subject was signed next to the score; it must be the one that the score itself names.
-    fn check(&self, assignment: &Assignment) -> Result<(), String> {
-        match self.ensemble.subject_of(&assignment.kind, &assignment.payload) {
-            Ok(subject) if subject == assignment.subject => Ok(()),
-            Ok(subject) => Err(format!("it was published for `{}` and governs `{subject}`", assignment.subject)),
-            Err(invalid) => Err(invalid.to_string()),
-        }
-    }
-
-    fn report_play(&self, a: &Assignment, verdict: Verdict, message: String, steps: Vec<String>, attempts: u32) {
-        self.write_outcome(Outcome {
-            name: a.name.clone(),
-            kind: a.kind.clone(),
-            subject: a.subject.clone(),
-            generation: a.generation,
-            verdict,
-            message,
-            steps,
-            attempts,
-            at: (self.options.clock)(),
-        });
+    fn report_play(&self, told: Told) {
+        let Told { name, kind, subject, generation, report } = told;
+        let PlayReport { verdict, message, steps, attempts } = report;
+        let at = (self.options.clock)();
+        self.write_outcome(Outcome { name, kind, subject, generation, verdict, message, steps, attempts, at });
     }
 }
 

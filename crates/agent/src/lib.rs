@@ -1,13 +1,14 @@
 //! The agent: verifies what it is told, plays it on its own topologies, reports.
 //!
 //! It believes nobody but the ledger that it verified itself. It knows the network only through [`Uplink`] and what it can
-//! do only through an [`Ensemble`](scores::Ensemble).
+//! do only through [`Hands`].
 
 mod agent;
 mod beats;
 mod conductor;
 mod decide;
 mod fetcher;
+pub mod hands;
 mod node;
 mod reports;
 mod stage;
@@ -17,5 +18,6 @@ mod uplink;
 pub use agent::{Agent, Clock, OpenError, Options, Stats};
 pub use decide::{Decision, Played, decide};
 pub use fetcher::Fetcher;
+pub use hands::{FarHands, Hands, Keeper, KeeperOptions, Link, LinkedChecks};
 pub use reports::Facts;
 pub use uplink::{BoxFuture, Uplink, UplinkError};

@@ -45,7 +45,7 @@ impl Agent {
             payload: draft.payload,
             policy,
         };
-        Ok(match self.ensemble.plan(&assignment).await {
+        Ok(match self.hands.preview(&assignment).await {
             Ok(steps) => Planned::Steps(steps),
             Err(error) => Planned::Cannot(scores::chain(&error)),
         })

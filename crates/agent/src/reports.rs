@@ -24,6 +24,9 @@ const STABLE_EVERY: Duration = Duration::from_secs(60);
 /// How often the facts that always change are written.
 const VOLATILE_EVERY: Duration = Duration::from_secs(300);
 
+/// How soon the hands are asked again what they can play.
+const KINDS_AGAIN: Duration = Duration::from_secs(2);
+
 /// Where facts come from.
 pub trait Facts: Send + Sync + 'static {
     /// Facts that rarely change.
@@ -41,8 +44,13 @@ impl Agent {
                 () = stop.cancelled() => return,
                 _ = stable.tick() => {
                     let mut facts = self.facts.stable().await;
-                    facts.kinds = self.ensemble.kinds();
-                    self.write_record(FACTS_STABLE, &facts);
+                    // Facts that left the kinds out would take them back.
+                    if let Some(kinds) = self.hands.kinds().await {
+                        facts.kinds = kinds;
+                        self.write_record(FACTS_STABLE, &facts);
+                    } else {
+                        stable.reset_after(KINDS_AGAIN);
+                    }
                 }
                 _ = volatile.tick() => {
                     let mut facts = self.facts.volatile().await;

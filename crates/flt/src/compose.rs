@@ -6,7 +6,7 @@ pub mod admin;
 pub mod agent;
 pub mod coordinator;
 mod documents;
-mod hands;
+pub mod hands;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};

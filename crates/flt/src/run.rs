@@ -19,8 +19,10 @@ use crate::config::{AgentConfig, CoordinatorConfig, RelayConfig, RelayTls};
 use crate::daemon::{Context, Sample};
 use crate::report::{Advise as _, Code};
 
+mod hands;
 mod probe;
 
+pub(crate) use hands::{hands, without_dumps};
 pub(crate) use probe::probe;
 
 /// Time between an agent's looks for drift.
@@ -32,6 +34,7 @@ const GENESIS_FILE: &str = "genesis";
 
 /// Runs an agent until `context` says stop.
 pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Result<()> {
+    without_dumps()?;
     make_folder(&config.data)?;
     let key = agent_key(&config)?;
     let ticket = agent_ticket(&config)?;
@@ -55,7 +58,7 @@ pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Resu
         files_root: config.files_root.clone(),
         clock: ClockPart::default(),
     };
-    let running = agents::start(parts).await.context("cannot start the agent")?;
+    let running = agents::start_with(parts, config.hands.clone()).await.context("cannot start the agent")?;
     // From now on the folder is enough: the ticket need not be given again.
     write_private(&config.data.join(TICKET_FILE), &format!("{ticket}\n"))?;
     measure_agent(&running, &context);
@@ -190,8 +193,19 @@ fn agent_key(config: &AgentConfig) -> anyhow::Result<SecretKey> {
         let read = SecretKey::read(&path, || None).with_context(|| format!("cannot use the key {}", path.display()));
         return read.code(Code::Config);
     }
+    if config.hands.is_some() {
+        return Err(anyhow!("the agent has no key: that of a node with hands of its own is made or read by those"))
+            .hint(
+                "name it: flt agent run --key-file FILE; without another one it is in the folder of `flt agent hands`",
+            )
+            .code(Code::Config);
+    }
+    make_key(&path)
+}
+
+fn make_key(path: &Path) -> anyhow::Result<SecretKey> {
     let key = SecretKey::generate();
-    key.write_new(&path, KeyFormat::OpenSsh, "flotilla agent")?;
+    key.write_new(path, KeyFormat::OpenSsh, "flotilla agent")?;
     tracing::info!(id = %key.id(), "made a key for this node");
     Ok(key)
 }

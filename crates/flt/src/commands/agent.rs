@@ -18,6 +18,9 @@ pub(crate) enum AgentCommand {
     /// Run the agent until it is stopped
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(Box<AgentArgs>),
+    /// Run the part of an agent that needs root, for an agent that runs without
+    #[command(after_long_help = HANDS_EXAMPLES)]
+    Hands(Box<HandsArgs>),
     /// Check the agent's configuration, and list all that is wrong with it
     #[command(after_long_help = CHECK_EXAMPLES)]
     CheckConfig {
@@ -65,6 +68,52 @@ pub(crate) struct AgentArgs {
     /// Let files scores write into this folder alone
     #[arg(long, value_name = "DIR")]
     files_root: Option<PathBuf>,
+    /// Play through the process that listens here, `flt agent hands`, and not in this one
+    #[arg(long, value_name = "SOCKET")]
+    hands: Option<PathBuf>,
+}
+
+/// The configuration of an agent's hands, by flag.
+#[derive(Debug, Default, Args)]
+pub(crate) struct HandsArgs {
+    /// Listen at this socket; /run/flotilla/hands.sock if nothing else says
+    #[arg(long, value_name = "SOCKET")]
+    hands: Option<PathBuf>,
+    /// Keep the ledger and the trials in this folder
+    #[arg(long, value_name = "DIR")]
+    hands_data: Option<PathBuf>,
+    /// Let processes of this user connect, by name or number
+    #[arg(long, value_name = "USER")]
+    hands_user: Option<String>,
+    /// Use this key, the node's; without it, one is made in the folder
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Serve the fleet of the ticket in this file
+    #[arg(long, value_name = "FILE")]
+    ticket_file: Option<PathBuf>,
+    /// Log this much, such as `info` or `info,scores=debug`
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// Let files scores write into this folder alone
+    #[arg(long, value_name = "DIR")]
+    files_root: Option<PathBuf>,
+}
+
+impl HandsArgs {
+    fn flags(&self) -> Vec<Flag> {
+        let path = |path: &Option<PathBuf>| path.as_deref().map(path_value);
+        let text = |text: &Option<String>| text.clone().map(Value::String);
+        let given = [
+            ("--hands", "hands", path(&self.hands)),
+            ("--hands-data", "hands-data", path(&self.hands_data)),
+            ("--hands-user", "hands-user", text(&self.hands_user)),
+            ("--key-file", "key-file", path(&self.key_file)),
+            ("--ticket-file", "ticket-file", path(&self.ticket_file)),
+            ("--log", "log", text(&self.log)),
+            ("--files-root", "files-root", path(&self.files_root)),
+        ];
+        given.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect()
+    }
 }
 
 impl AgentArgs {
@@ -82,6 +131,7 @@ impl AgentArgs {
             ("--log", "log", text(&self.log)),
             ("--heartbeat-seconds", "heartbeat-seconds", self.heartbeat_seconds.map(Value::Integer)),
             ("--files-root", "files-root", path(&self.files_root)),
+            ("--hands", "hands", path(&self.hands)),
         ];
         given.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?))).collect()
     }
@@ -100,6 +150,17 @@ pub(crate) fn run(command: AgentCommand, app: &App) -> anyhow::Result<Code> {
             };
             daemon::run(&settings, &app.env, |context| crate::run::agent(config, context))
         }
+        AgentCommand::Hands(args) => {
+            let config = typed(args.flags(), app)?;
+            let settings = daemon::Settings {
+                role: AgentConfig::ROLE,
+                log: config.log.clone(),
+                // It has no network.
+                metrics: None,
+                verbose: app.globals.verbose,
+            };
+            daemon::run(&settings, &app.env, |context| crate::run::hands(config, context))
+        }
         AgentCommand::CheckConfig { args, files } => {
             let config = load(*args, app)?;
             daemon::check(&config, files, app)
@@ -109,17 +170,28 @@ pub(crate) fn run(command: AgentCommand, app: &App) -> anyhow::Result<Code> {
 
 fn load(mut args: AgentArgs, app: &App) -> anyhow::Result<AgentConfig> {
     let join = args.join.take();
-    let loaded = config::typed(app.config_file(), args.flags(), &app.env).context("cannot run the agent");
-    let mut config: AgentConfig =
-        loaded.hint("see where each value comes from: flt config show agent").code(Code::Config)?;
+    let mut config = typed(args.flags(), app)?;
     config.join = join;
     Ok(config)
+}
+
+fn typed(flags: Vec<Flag>, app: &App) -> anyhow::Result<AgentConfig> {
+    let loaded = config::typed(app.config_file(), flags, &app.env).context("cannot run the agent");
+    loaded.hint("see where each value comes from: flt config show agent").code(Code::Config)
 }
 
 const RUN_EXAMPLES: &str = "\
 Examples:
   flt agent run --join flt1abc... --data /var/lib/flotilla/agent
   flt agent run --config /etc/flotilla/agent.toml";
+
+const HANDS_EXAMPLES: &str = "\
+It has no network. It verifies the ledger by itself, and plays what that declares for this node and nothing else;
+whoever is connected can only ask for that. Run it as root, with the configuration of the agent.
+
+Examples:
+  flt agent hands --config /etc/flotilla/agent.toml
+  flt agent hands --hands /run/flotilla/hands.sock --hands-user flotilla --ticket-file /etc/flotilla/ticket";
 
 const CHECK_EXAMPLES: &str = "\
 Exits with 0 if the configuration is sound, and with 64 if not.

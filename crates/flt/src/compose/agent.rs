@@ -74,11 +74,19 @@ pub struct RunningAgent {
 /// How long after a start an agent should wait for news before it acts on what it knows.
 pub const GRACE: Duration = Duration::from_secs(60);
 
-/// Starts an agent.
+/// Starts an agent that plays in its own process.
 ///
 /// # Errors
 /// If the data folder, an address or the ledger is not usable; the chain of causes says which.
 pub async fn start(parts: AgentParts) -> anyhow::Result<RunningAgent> {
+    start_with(parts, None).await
+}
+
+/// Starts an agent whose hands are at a socket, if one is named.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(parts: AgentParts, hands: Option<PathBuf>) -> anyhow::Result<RunningAgent> {
     let store = Arc::new(Store::open(&parts.data)?);
     let late = Late::<Agent>::new();
     let gate = Arc::clone(&late);
@@ -111,7 +119,7 @@ pub async fn start(parts: AgentParts) -> anyhow::Result<RunningAgent> {
         artifacts: parts.data.join("artifacts"),
     });
     let fetcher = Fetcher::new(Arc::clone(&uplink) as Arc<dyn Uplink>);
-    let opened = open(&parts, store, &uplink, fetcher, &late);
+    let opened = open(&parts, store, &uplink, fetcher, &late, hands);
     let role = match opened {
         Ok(role) => role,
         Err(error) => {
@@ -139,8 +147,12 @@ fn open(
     uplink: &Arc<MeshUplink>,
     fetcher: Arc<Fetcher>,
     late: &Arc<Late<Agent>>,
+    hands: Option<PathBuf>,
 ) -> anyhow::Result<Arc<Agent>> {
-    let ensemble = super::hands::ensemble(parts, &fetcher, late)?;
+    let hands = match hands {
+        Some(socket) => super::hands::far(parts, &fetcher, socket)?,
+        None => super::hands::near(parts, &fetcher, late)?,
+    };
     let options = agent::Options {
         key: parts.key.clone(),
         ticket: parts.ticket.clone(),
@@ -153,7 +165,7 @@ fn open(
     };
     let facts = Arc::new(HostFacts { data: parts.data.clone() });
     let uplink = Arc::clone(uplink) as Arc<dyn Uplink>;
-    Ok(Agent::open(store, options, uplink, fetcher, Arc::new(ensemble), facts)?)
+    Ok(Agent::open(store, options, uplink, fetcher, hands, facts)?)
 }
 
 impl RunningAgent {

@@ -1,16 +1,21 @@
-//! The topologies of this host: what an agent here can play.
+//! The topologies of this host: what an agent here can play, in its own process or in one of root's.
 
+mod detached;
+pub mod keeper;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent::{Agent, Fetcher};
+use agent::{Agent, FarHands, Fetcher, Hands};
 use devices::checks::HostChecks;
 use devices::linux::LinuxHost;
 use devices::nixos::NixosHost;
 use protocols::facts::{StableFacts, VolatileFacts};
+use protocols::{FleetState, NodeId};
 use scores::files::FilesScore;
 use scores::nixos::{NixosScore, TrustedKey};
-use scores::{Artifacts, Ensemble, Player, Registry, Score as _, Trials};
+use scores::{Artifacts, Checks, Ensemble, Player, Registry, Score as _, Trials};
 
 use super::Late;
 use super::agent::AgentParts;
@@ -18,31 +23,82 @@ use super::agent::AgentParts;
 /// Where checks look for programs, if the agent's own environment says nothing.
 const CHECK_PATH: &str = "/run/current-system/sw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// All that this host can play: files everywhere, NixOS where it is NixOS and we are root.
-pub(super) fn ensemble(
+/// What the topologies of a host are made from.
+pub(super) struct Host<'a> {
+    /// The folder for their records.
+    pub(super) data: &'a Path,
+    /// The folder that files scores are confined to.
+    pub(super) files_root: &'a Path,
+    /// Where blobs come from.
+    pub(super) artifacts: Arc<dyn Artifacts>,
+    /// Who runs checks.
+    pub(super) checks: Arc<dyn Checks>,
+    /// Whose signatures on store paths are believed.
+    pub(super) trusted: Arc<dyn Fn() -> Vec<TrustedKey> + Send + Sync>,
+    /// Whether systems can be switched to, or at least looked at.
+    pub(super) nixos: bool,
+}
+
+impl Host<'_> {
+    /// All that this host can play: files everywhere, NixOS where it is NixOS.
+    pub(super) fn ensemble(self) -> anyhow::Result<Ensemble> {
+        let trials = Trials::open(self.data.join("trials"))?;
+        let mut ensemble = Ensemble::new(trials, self.checks);
+        let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts));
+        ensemble = ensemble.with(Player::new(files, Registry::new().with::<FilesScore>()));
+        if self.nixos && NixosHost::is_nixos(Path::new("/")) {
+            let nixos = NixosHost::new(self.data.join("nixos"), self.artifacts, self.trusted);
+            ensemble = ensemble.with(Player::new(nixos, Registry::new().with::<NixosScore>()));
+        }
+        Ok(ensemble)
+    }
+}
+
+/// The hands in the agent's own process.
+pub(super) fn near(
     parts: &AgentParts,
     fetcher: &Arc<Fetcher>,
     late: &Arc<Late<Agent>>,
-) -> anyhow::Result<Ensemble> {
-    let artifacts = Arc::clone(fetcher) as Arc<dyn Artifacts>;
-    let trials = Trials::open(parts.data.join("trials"))?;
-    let path = std::env::var_os("PATH").unwrap_or_else(|| CHECK_PATH.into());
-    let mut ensemble = Ensemble::new(trials, Arc::new(HostChecks::new(path)));
-    let files = LinuxHost::new(&parts.files_root, Arc::clone(&artifacts));
-    ensemble = ensemble.with(Player::new(files, Registry::new().with::<FilesScore>()));
-    if NixosHost::is_nixos(Path::new("/")) && rustix::process::geteuid().is_root() {
-        let late = Arc::clone(late);
-        let trusted = move || late.get().map(|agent| trusted_keys(&agent)).unwrap_or_default();
-        let nixos = NixosHost::new(parts.data.join("nixos"), artifacts, Arc::new(trusted));
-        ensemble = ensemble.with(Player::new(nixos, Registry::new().with::<NixosScore>()));
-    }
-    Ok(ensemble)
+) -> anyhow::Result<Arc<dyn Hands>> {
+    let late = Arc::clone(late);
+    let trusted = move || {
+        let known = late.get().and_then(|agent| Some((agent.state()?, agent.id())));
+        known.map(|(state, id)| trusted_keys(&state, id)).unwrap_or_default()
+    };
+    let host = Host {
+        data: &parts.data,
+        files_root: &parts.files_root,
+        artifacts: Arc::clone(fetcher) as Arc<dyn Artifacts>,
+        checks: Arc::new(HostChecks::new(check_path())),
+        trusted: Arc::new(trusted),
+        // Only root can switch.
+        nixos: rustix::process::geteuid().is_root(),
+    };
+    Ok(Arc::new(host.ensemble()?))
 }
 
-/// Exactly those who may publish a system for this node.
-fn trusted_keys(agent: &Agent) -> Vec<TrustedKey> {
-    let Some(state) = agent.state() else { return Vec::new() };
-    state.publishers(&NixosScore::KIND, agent.id()).into_iter().map(TrustedKey::of_node).collect()
+/// The hands behind a socket. What is not published is planned here, by what an unprivileged process can see.
+pub(super) fn far(parts: &AgentParts, fetcher: &Arc<Fetcher>, socket: PathBuf) -> anyhow::Result<Arc<dyn Hands>> {
+    let artifacts = Arc::clone(fetcher) as Arc<dyn Artifacts>;
+    let checks = Arc::new(HostChecks::new(check_path()));
+    let host = Host {
+        data: &parts.data.join("preview"),
+        files_root: &parts.files_root,
+        artifacts: Arc::clone(&artifacts),
+        checks: Arc::clone(&checks) as Arc<dyn Checks>,
+        trusted: Arc::new(Vec::new),
+        nixos: true,
+    };
+    Ok(FarHands::new(socket, Arc::new(host.ensemble()?), artifacts, checks))
+}
+
+fn check_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| CHECK_PATH.into())
+}
+
+/// Exactly those who may publish a system for a node.
+fn trusted_keys(state: &FleetState, node: NodeId) -> Vec<TrustedKey> {
+    state.publishers(&NixosScore::KIND, node).into_iter().map(TrustedKey::of_node).collect()
 }
 
 /// Facts that rarely change. The kinds are the agent's to add.

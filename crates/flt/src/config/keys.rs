@@ -94,6 +94,8 @@ pub(super) enum Kind {
     Path,
     /// A [`protocols::Name`].
     Name,
+    /// A user of this machine, by name or number.
+    Account,
     /// `true` or `false`.
     Bool,
     /// A socket address.
@@ -125,6 +127,8 @@ impl Kind {
                 text.parse::<protocols::Name>().map(drop).map_err(|error| error.to_string())
             }
             (Self::Name, _) => expected("a name"),
+            (Self::Account, Value::String(text)) if is_account(text) => Ok(()),
+            (Self::Account, _) => expected("a user of this machine, by name or number"),
             (Self::Bool, Value::Boolean(_)) | (Self::Table, Value::Table(_)) => Ok(()),
             (Self::Bool, _) => expected("true or false"),
             (Self::AddrOrOff, Value::String(text)) if text == "off" => Ok(()),
@@ -173,6 +177,17 @@ pub(crate) fn list_value(items: &[String]) -> Option<Value> {
     (!items.is_empty()).then(|| Value::Array(items.iter().cloned().map(Value::String).collect()))
 }
 
+fn is_account(text: &str) -> bool {
+    let odd = |c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c));
+    !text.is_empty() && text.len() <= ACCOUNT_BYTES_MAX && !text.starts_with('-') && !text.contains(odd)
+}
+
+/// Beside the agent's own folder, which is another user's.
+fn hands_data(env: &Env) -> Option<std::path::PathBuf> {
+    let base = if env.root { Some("/var/lib/flotilla".into()) } else { env.user_data() };
+    Some(base?.join("hands"))
+}
+
 fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|rest| {
@@ -212,6 +227,9 @@ const AGENT: &[Key] = &[
     key("log", Kind::Filter, |_| text("info")),
     key("heartbeat-seconds", Kind::Number(1, 3600), |_| Some(Value::Integer(10))),
     key("files-root", Kind::Path, |_| text("/")),
+    key("hands", Kind::Path, none),
+    key("hands-data", Kind::Path, |env| Some(path_value(&hands_data(env)?))),
+    key("hands-user", Kind::Account, |_| text("flotilla")),
 ];
 
 const COORDINATOR: &[Key] = &[
@@ -238,6 +256,8 @@ const ADMIN: &[Key] = &[
     key("ticket-file", Kind::Path, none),
 ];
 
+/// The longest name of a user, in bytes.
+const ACCOUNT_BYTES_MAX: usize = 64;
 /// The most addresses in one list.
 const ADDRS_MAX: usize = 16;
 /// The most of a bad value that is shown, in characters.

@@ -38,6 +38,12 @@ pub(crate) struct AgentConfig {
     heartbeat_seconds: u64,
     /// The folder that `files/1` scores write into.
     pub(crate) files_root: PathBuf,
+    /// The socket of a process of root's that plays for it; it plays itself if nothing is said.
+    pub(crate) hands: Option<PathBuf>,
+    /// The folder of that process.
+    pub(crate) hands_data: PathBuf,
+    /// The user that the agent runs as beside it.
+    pub(crate) hands_user: String,
 }
 
 /// What a coordinator is told.
@@ -116,6 +122,11 @@ impl AgentConfig {
         self.key_file.is_some()
     }
 
+    /// Where the key is that the hands use, or will make.
+    pub(crate) fn hands_key_path(&self) -> PathBuf {
+        key_path(&self.hands_data, self.key_file.as_deref())
+    }
+
     /// How often it gives a sign of life.
     pub(crate) const fn heartbeat(&self) -> Duration {
         Duration::from_secs(self.heartbeat_seconds)
@@ -150,6 +161,9 @@ impl RoleConfig for AgentConfig {
         check_metrics(self.metrics, &mut problems);
         if !self.files_root.is_absolute() {
             problems.push(Problem::with("files-root", "should be an absolute path"));
+        }
+        if self.hands.is_some() && self.hands_data == self.data {
+            problems.push(Problem::with("hands-data", "should be another folder than `data`: it is another user's"));
         }
         problems
     }

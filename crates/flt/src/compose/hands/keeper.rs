@@ -1,0 +1,118 @@
+//! The hands as a process of root's: a ledger of its own, a socket, and no network.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::hands::Admit;
+use agent::{Keeper, KeeperOptions, Link, LinkedChecks};
+use anyhow::Context as _;
+use devices::checks::HostChecks;
+use protocols::store::Store;
+use protocols::{FleetId, FleetState, SecretKey};
+use scores::{Artifacts, Checks};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::detached::Detached;
+use super::{Host, check_path, trusted_keys};
+
+/// What the hands run with.
+#[derive(Debug, Clone)]
+pub struct KeeperParts {
+    /// Their folder.
+    pub data: PathBuf,
+    /// The node's key.
+    pub key: SecretKey,
+    /// The fleet that they are pinned to.
+    pub fleet: FleetId,
+    /// Where they listen.
+    pub socket: PathBuf,
+    /// The user and group of the network half.
+    pub peer: (u32, u32),
+    /// The folder that files scores are confined to.
+    pub files_root: PathBuf,
+    /// How long they wait at their start for the network half before they judge what was left open.
+    pub patience: Duration,
+}
+
+/// How long the hands should wait at their start for the network half.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Hands that listen.
+#[derive(Debug)]
+pub struct Ready {
+    keeper: Arc<Keeper>,
+    listener: UnixListener,
+    admit: Admit,
+}
+
+impl Ready {
+    /// Serves until the token that they were opened with is cancelled.
+    pub async fn run(self) {
+        self.keeper.run(self.listener, self.admit).await;
+    }
+}
+
+/// Opens the hands' ledger and their socket.
+///
+/// # Errors
+/// If the folder, the ledger or the socket is not usable; the chain of causes says which.
+pub fn open(parts: &KeeperParts, stop: CancellationToken) -> anyhow::Result<Ready> {
+    // The lock of the folder comes first: who holds it may take the socket away from one that is dead.
+    let store = Arc::new(Store::open(&parts.data)?);
+    let link = Link::new(&parts.data).context("cannot use the folder for blobs")?;
+    let node = parts.key.id();
+    let (state, seen) = watch::channel::<Option<Arc<FleetState>>>(None);
+    let trusted = move || seen.borrow().as_ref().map(|state| trusted_keys(state, node)).unwrap_or_default();
+    let host = Host {
+        data: &parts.data,
+        files_root: &parts.files_root,
+        artifacts: Arc::clone(&link) as Arc<dyn Artifacts>,
+        checks: Arc::new(LinkedChecks::new(Arc::clone(&link), here())),
+        trusted: Arc::new(trusted),
+        // Only root can switch.
+        nixos: rustix::process::geteuid().is_root(),
+    };
+    let options = KeeperOptions { node, fleet: parts.fleet, data: parts.data.clone(), patience: parts.patience };
+    let keeper = Keeper::open(store, options, link, host.ensemble()?, state, stop)?;
+    let listener = listen(&parts.socket, parts.peer.1);
+    let listener = listener.with_context(|| format!("cannot listen at {}", parts.socket.display()))?;
+    let admit = Admit::users([parts.peer.0, 0, rustix::process::geteuid().as_raw()]);
+    Ok(Ready { keeper, listener, admit })
+}
+
+/// Checks that need no network. Under systemd the unit is confined, and what they run must not be.
+fn here() -> Arc<dyn Checks> {
+    let path = check_path();
+    let text = path.to_string_lossy().into_owned();
+    let checks: Arc<dyn Checks> = Arc::new(HostChecks::new(path));
+    let confined = std::env::var_os("INVOCATION_ID").is_some() && Path::new("/run/systemd/system").is_dir();
+    if confined { Arc::new(Detached::new(checks, text)) } else { checks }
+}
+
+/// A socket that its group may use, and nobody else; the keeper asks the kernel besides who it is that does.
+fn listen(path: &Path, group: u32) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match fs::symlink_metadata(path) {
+        // Left by a process that is gone.
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path)?,
+        Ok(_) => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something that is no socket is in its place"));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(path)?;
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(path, None, Some(group))?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
