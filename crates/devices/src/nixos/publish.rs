@@ -1,12 +1,15 @@
 //! The admin's half of `nixos/1`: a system in the local store becomes signed metadata and one compressed file a path.
 //!
 //! Every path is packed once: a folder keeps the packed archives by the hash of what is in them, so that the next
-//! publication packs only what changed, and one that was interrupted goes on where it was.
+//! publication packs only what changed, and one that was interrupted goes on where it was. What no publication used for
+//! two months is forgotten.
 
 mod pack;
+mod prune;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use protocols::{BlobRef, SecretKey};
 use scores::nixos::{BadManifest, Manifest, PathInfo, SIGNATURES_MAX, StorePath, TrustedKey, sign};
@@ -131,6 +134,13 @@ pub async fn publish(
     let mut nars = packed;
     nars.sort_by_key(|(_, blob)| *blob);
     nars.dedup_by(|a, b| a.1 == b.1);
+    let cache = cache.to_owned();
+    let pruned = tokio::task::spawn_blocking(move || prune::prune(&cache, SystemTime::now(), prune::KEPT)).await;
+    match pruned {
+        Ok(Ok(0)) | Err(_) => {}
+        Ok(Ok(bytes)) => tracing::info!(bytes, "forgot packed archives that were long unused"),
+        Ok(Err(error)) => tracing::warn!(%error, "cannot look for packed archives that are long unused"),
+    }
     stats.packed_bytes = nars.iter().map(|(_, blob)| blob.size).sum();
     Ok(Published { manifest, manifest_ref, nars, stats })
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix_archive::nar::{CaseHack, encode_path};
 use protocols::{BlobHash, BlobRef};
@@ -86,6 +87,8 @@ fn find(folder: &Path, hash: &NarHash) -> io::Result<Option<(PathBuf, BlobRef)>>
         let Some((hash, size)) = parts else { continue };
         let (Ok(hash), Ok(size)) = (hash.parse::<BlobHash>(), size.parse::<u64>()) else { continue };
         if entry.metadata()?.len() == size {
+            // When it was last used, for who tidies up. A folder of another user's may be read all the same.
+            drop(File::options().write(true).open(entry.path()).and_then(|file| file.set_modified(SystemTime::now())));
             return Ok(Some((entry.path(), BlobRef { hash, size })));
         }
     }
