@@ -13,8 +13,13 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::ids::NodeId;
 
+pub mod ssh_agent;
+
 /// The largest key file that is read, in bytes.
 pub const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
+
+/// Rounds of bcrypt between a passphrase and the key that it opens; as many as ssh-keygen makes.
+const BCRYPT_ROUNDS: u32 = 24;
 
 /// An ed25519 secret key. Never printed, wiped when dropped.
 #[derive(Clone)]
@@ -61,6 +66,9 @@ pub enum KeyError {
     /// Encrypted, and the passphrase does not open it.
     #[error("the passphrase does not open the key")]
     WrongPassphrase,
+    /// A passphrase that would protect nothing.
+    #[error("the passphrase is empty")]
+    EmptyPassphrase,
     /// The file can be read by others.
     #[error("{path} can be read by other users (mode {mode:04o})")]
     Exposed {
@@ -213,26 +221,56 @@ impl SecretKey {
         }
     }
 
+    /// The key as the text of an OpenSSH file that opens with `passphrase` alone.
+    ///
+    /// # Errors
+    /// [`KeyError::OpenSsh`] if the encoding fails, [`KeyError::EmptyPassphrase`].
+    pub fn to_encrypted_text(&self, passphrase: &str, comment: &str) -> Result<Zeroizing<String>, KeyError> {
+        if passphrase.is_empty() {
+            return Err(KeyError::EmptyPassphrase);
+        }
+        let plain = self.to_text(KeyFormat::OpenSsh, comment)?;
+        let key = ssh_key::PrivateKey::from_openssh(plain.as_str()).map_err(KeyError::OpenSsh)?;
+        let mut random = [0u8; 20];
+        getrandom::fill(&mut random).map_err(|_| KeyError::OpenSsh(ssh_key::Error::Crypto))?;
+        let (salt, check) = random.split_at(16);
+        let check = check.try_into().map_or(0, u32::from_be_bytes);
+        let kdf = ssh_key::Kdf::Bcrypt { salt: salt.to_vec(), rounds: BCRYPT_ROUNDS };
+        let sealed = key.encrypt_with(ssh_key::Cipher::Aes256Ctr, kdf, check, passphrase).map_err(KeyError::OpenSsh)?;
+        sealed.to_openssh(ssh_key::LineEnding::LF).map_err(KeyError::OpenSsh)
+    }
+
     /// Writes the key to a new file that only its owner may read, durably. An existing file is never overwritten.
     ///
     /// # Errors
     /// [`KeyError::File`], also when the file exists.
     pub fn write_new(&self, path: &Path, format: KeyFormat, comment: &str) -> Result<(), KeyError> {
-        use std::io::Write as _;
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let file_error = |source| KeyError::File { path: path.to_owned(), source };
-        let text = self.to_text(format, comment)?;
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file_error)?;
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        let sync_name = || std::fs::File::open(parent).and_then(|dir| dir.sync_all());
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_name());
-        written.map_err(|error| {
-            // Half a key is none, and would stand in the way of trying again.
-            drop(std::fs::remove_file(path));
-            file_error(error)
-        })
+        write_text_new(path, &self.to_text(format, comment)?)
     }
+
+    /// The same, as an OpenSSH file that opens with `passphrase` alone.
+    ///
+    /// # Errors
+    /// [`KeyError::File`], also when the file exists; [`KeyError::EmptyPassphrase`].
+    pub fn write_new_encrypted(&self, path: &Path, passphrase: &str, comment: &str) -> Result<(), KeyError> {
+        write_text_new(path, &self.to_encrypted_text(passphrase, comment)?)
+    }
+}
+
+fn write_text_new(path: &Path, text: &str) -> Result<(), KeyError> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file_error = |source| KeyError::File { path: path.to_owned(), source };
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file_error)?;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let sync_name = || std::fs::File::open(parent).and_then(|dir| dir.sync_all());
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_name());
+    written.map_err(|error| {
+        // Half a key is none, and would stand in the way of trying again.
+        drop(std::fs::remove_file(path));
+        file_error(error)
+    })
 }
 
 /// The algorithm an OpenSSH private key names, if it is one that the parser is built without.

@@ -83,3 +83,19 @@ proptest::proptest! {
         drop(SecretKey::parse(&bytes, None));
     }
 }
+
+#[test]
+fn an_encrypted_key_opens_with_its_passphrase_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let key = SecretKey::generate();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    key.write_new_encrypted(&path, "correct horse", "ada").unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(SecretKey::read(&path, || Some("correct horse".into())).unwrap().id(), key.id());
+    assert!(matches!(SecretKey::read(&path, || Some("wrong".into())), Err(KeyError::WrongPassphrase)));
+    assert!(matches!(SecretKey::read(&path, || None), Err(KeyError::NeedsPassphrase)));
+    assert!(matches!(key.write_new_encrypted(&path, "x", ""), Err(KeyError::File { .. })), "never overwritten");
+    assert!(matches!(key.to_encrypted_text("", ""), Err(KeyError::EmptyPassphrase)));
+    assert_ne!(*key.to_encrypted_text("x", "").unwrap(), *key.to_encrypted_text("x", "").unwrap(), "salted");
+}
