@@ -19,6 +19,7 @@ pub use findings::{Finding, Severity};
 
 use crate::author::Intent;
 use crate::fleetfile::{Resolved, Upload};
+use crate::secrets::SecretUse;
 
 /// What becomes of declarations that the file does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +73,9 @@ pub struct Change {
     pub targets: Vec<Name>,
     /// What differs, line by line.
     pub diff: Vec<DiffLine>,
+    /// The secrets that it holds, and what becomes of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
     /// What is published.
     #[serde(skip)]
     pub publish: Option<Publish>,
@@ -172,6 +176,7 @@ fn compare(state: &FleetState, wanted: Resolved) -> Change {
         on: wanted.on,
         targets: sorted(targets),
         diff,
+        secrets: wanted.secrets,
         publish: Some(publish),
         uploads: wanted.uploads,
     }
@@ -187,6 +192,7 @@ fn withdraw(state: &FleetState, old: &Declaration) -> Change {
         on: old.on.clone(),
         targets: sorted(targets),
         diff: Vec::new(),
+        secrets: Vec::new(),
         publish: None,
         uploads: Vec::new(),
     }

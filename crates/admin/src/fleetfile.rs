@@ -23,9 +23,13 @@
 //! `content` (text) or `base64` (other bytes) if the file is small, else `blob`: its hash and size, and the file is
 //! uploaded. In a `nixos/1` spec `toplevel-link = "path"` becomes the store path that it links to, and a `toplevel`
 //! without a `manifest` is published from the local store. Relative paths start at the folder of the fleet file.
+//!
+//! `secret = "name"` stands for a secret that is not in the file at all: it is sealed to the nodes' keys, see
+//! [`crate::secrets`].
 
 mod problem;
 mod resolve;
+mod secret;
 mod tree;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod fleetfile;
 pub mod follow;
 pub mod found;
 pub mod race;
+pub mod secrets;
 pub mod session;
 pub mod view;
 pub mod workspace;

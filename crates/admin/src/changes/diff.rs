@@ -3,8 +3,8 @@
 use protocols::entry::Publish;
 use protocols::outcome::shorten;
 use protocols::state::Declaration;
-use protocols::{Policy, Selector};
-use serde::Serialize;
+use protocols::{Policy, SealedText, Selector};
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
@@ -106,6 +106,10 @@ fn describe(on: &Selector, kind: &str, policy: &Policy, payload: &str) -> String
 
 fn flatten(path: &str, value: &Value, out: &mut String) {
     let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    if let Some(sealed) = sealed(value) {
+        // The form is another one whenever it is sealed anew, also if the secret is the same.
+        return line(out, &format!("{path} = the secret `{}`, sealed as {}", sealed.name(), sealed.digest().short()));
+    }
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
@@ -130,6 +134,12 @@ fn flatten(path: &str, value: &Value, out: &mut String) {
         }
         other => line(out, &format!("{path} = {other}")),
     }
+}
+
+/// The sealed secret that a value is, if it is one.
+fn sealed(value: &Value) -> Option<SealedText> {
+    let fields = value.as_object().filter(|fields| fields.len() == 2 && fields.contains_key("age"))?;
+    fields.get("name").and_then(|_| SealedText::deserialize(value).ok())
 }
 
 fn line(out: &mut String, text: &str) {

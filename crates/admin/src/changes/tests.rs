@@ -15,6 +15,7 @@ fn resolved(name: &str, on: &str, root: &str, content: &str) -> Resolved {
         artifacts: p.artifacts,
         note: None,
         uploads: Vec::new(),
+        secrets: Vec::new(),
     }
 }
 

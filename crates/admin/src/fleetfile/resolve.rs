@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use protocols::entry::{Payload, Publish, body};
-use protocols::{BlobHash, BlobRef, DeclarationName, Kind, Policy, Selector, Subject};
+use protocols::{BlobHash, BlobRef, DeclarationName, Kind, Policy, SealedText, Selector, Subject};
 use scores::Catalogue;
 use scores::files::BLOB_BYTES_MAX;
 
 use super::problem::Problem;
 use super::tree::{Field, Node, Value};
-use super::{BadFile, FleetFile, spec_problem};
+use super::{BadFile, FleetFile, secret, spec_problem};
+use crate::secrets::{SecretUse, Wanted};
 
 /// Files up to this size travel within their score, in bytes.
 pub const INLINE_BYTES_MAX: u64 = 16 * 1024;
@@ -39,6 +40,8 @@ pub struct Resolved {
     pub note: Option<String>,
     /// What must be with a coordinator before it is published.
     pub uploads: Vec<Upload>,
+    /// The secrets that it names.
+    pub secrets: Vec<SecretUse>,
 }
 
 impl Resolved {
@@ -88,6 +91,15 @@ pub trait Resolve {
     /// # Errors
     /// [`ResolveError`] for the person who wrote the file.
     fn closure(&mut self, toplevel: Toplevel<'_>) -> Result<Closure, ResolveError>;
+
+    /// A secret, sealed.
+    ///
+    /// # Errors
+    /// [`ResolveError`] for the person who wrote the file.
+    fn secret(&mut self, wanted: Wanted<'_>) -> Result<(SealedText, SecretUse), ResolveError> {
+        let what = format!("the secret `{}` can be sealed by `flt admin` alone", wanted.secret);
+        Err(ResolveError::new(what))
+    }
 }
 
 /// A file's content.
@@ -225,7 +237,8 @@ impl FleetFile {
                 }
             };
             let uploads = work.uploads;
-            match self.check(catalogue, declared, &spec, uploads) {
+            let sealed = secret::fill(&self.text, catalogue, declared, spec, with);
+            match sealed.and_then(|(spec, secrets)| self.check(catalogue, declared, &spec, uploads, secrets)) {
                 Ok(one) => resolved.push(one),
                 Err(problem) => problems.push(problem),
             }
@@ -243,12 +256,17 @@ impl FleetFile {
         declared: &super::Declared,
         spec: &Node,
         uploads: Vec<Upload>,
+        secrets: Vec<SecretUse>,
     ) -> Result<Resolved, Problem> {
         let json = spec.to_json();
         if json.len() > body::PAYLOAD_BYTES_MAX {
             let most = body::PAYLOAD_BYTES_MAX;
             let what = format!("the spec of `{}` has {} bytes and may have {most}", declared.name, json.len());
-            let hint = "name larger content with `file`, so that it travels beside the score";
+            let keys = secrets.iter().map(|one| one.recipients).max();
+            let hint = keys.map_or_else(
+                || "name larger content with `file`, so that it travels beside the score".into(),
+                |keys| secret::too_large(keys),
+            );
             return Err(Problem::at(&self.text, declared.at, what).hint(hint));
         }
         let wrong = |invalid: scores::Invalid| spec_problem(&self.text, spec, &invalid.path, &invalid.why);
@@ -270,6 +288,7 @@ impl FleetFile {
             artifacts,
             note: declared.note.clone(),
             uploads,
+            secrets,
         })
     }
 }
@@ -310,7 +329,7 @@ impl Work<'_> {
     }
 
     fn file(&mut self, table: &Node, field: &Field, path: &str) -> Result<Field, Problem> {
-        if let Some(other) = ["content", "base64", "blob"].into_iter().find_map(|key| table.field(key)) {
+        if let Some(other) = ["content", "base64", "blob", "secret"].into_iter().find_map(|key| table.field(key)) {
             let what = format!("`file` and `{}` cannot stand together", other.key);
             return Err(Problem::at(self.text, field.at, what));
         }

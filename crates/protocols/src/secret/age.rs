@@ -116,34 +116,34 @@ pub(super) fn open(file: &[u8], key: &SecretKey) -> Result<Zeroizing<Vec<u8>>, O
 }
 
 pub(super) fn parse(file: &[u8]) -> Result<Parts<'_>, BadSealedText> {
-    let bad = BadSealedText;
-    let rest = file.strip_prefix(VERSION).ok_or(bad("it does not begin as an age file"))?;
-    let rest = rest.strip_prefix(BINDING).ok_or(bad("it is an age file that flt did not make"))?;
-    let (binding, rest) = take_key(rest).ok_or(bad("its binding is cut off"))?;
-    let mut rest = rest.strip_prefix(b"\n\n").ok_or(bad("its binding is too long"))?;
+    let bad = |why| move || BadSealedText(why);
+    let rest = file.strip_prefix(VERSION).ok_or_else(bad("it does not begin as an age file"))?;
+    let rest = rest.strip_prefix(BINDING).ok_or_else(bad("it is an age file that flt did not make"))?;
+    let (binding, rest) = take_key(rest).ok_or_else(bad("its binding is cut off"))?;
+    let mut rest = rest.strip_prefix(b"\n\n").ok_or_else(bad("its binding is too long"))?;
     let mut recipients = Vec::new();
     while let Some(stanza) = rest.strip_prefix(RECIPIENT) {
         if recipients.len() >= RECIPIENTS_MAX {
-            return Err(bad("it has more recipients than are allowed"));
+            return Err(BadSealedText("it has more recipients than are allowed"));
         }
-        let (recipient, after) = take_recipient(stanza).ok_or(bad("one of its recipients is malformed"))?;
+        let (recipient, after) = take_recipient(stanza).ok_or_else(bad("one of its recipients is malformed"))?;
         recipients.push(recipient);
         rest = after;
     }
     if recipients.is_empty() {
-        return Err(bad("it has no recipient that is an ssh-ed25519 key"));
+        return Err(BadSealedText("it has no recipient that is an ssh-ed25519 key"));
     }
-    let rest = rest.strip_prefix(MAC).ok_or(bad("it has something else than recipients"))?;
+    let rest = rest.strip_prefix(MAC).ok_or_else(bad("it has something else than recipients"))?;
     let head = &file[..file.len() - rest.len()];
-    let rest = rest.strip_prefix(b" ").ok_or(bad("its header does not end"))?;
-    let (mac, rest) = take_key(rest).ok_or(bad("its header does not end"))?;
-    let rest = rest.strip_prefix(b"\n").ok_or(bad("its header does not end"))?;
+    let rest = rest.strip_prefix(b" ").ok_or_else(bad("its header does not end"))?;
+    let (mac, rest) = take_key(rest).ok_or_else(bad("its header does not end"))?;
+    let rest = rest.strip_prefix(b"\n").ok_or_else(bad("its header does not end"))?;
     if rest.len() < NONCE_BYTES + OVERHEAD_BYTES {
-        return Err(bad("its content is cut off"));
+        return Err(BadSealedText("its content is cut off"));
     }
     let (nonce, content) = rest.split_at(NONCE_BYTES);
     if content.len() > SECRET_BYTES_MAX + OVERHEAD_BYTES {
-        return Err(bad("its content is longer than a secret may be"));
+        return Err(BadSealedText("its content is longer than a secret may be"));
     }
     Ok(Parts { binding, recipients, head, mac, nonce, content })
 }

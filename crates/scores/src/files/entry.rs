@@ -259,7 +259,7 @@ impl TryFrom<Written> for Entry {
         } else {
             return Err("an entry has content, base64, a blob or a secret".into());
         };
-        let mode = mode.unwrap_or(content.default_mode());
+        let mode = mode.unwrap_or_else(|| content.default_mode());
         Ok(Self::File { content, mode, owner, group })
     }
 }
