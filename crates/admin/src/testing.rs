@@ -10,7 +10,7 @@ use protocols::control::{
 };
 use protocols::entry::{Enroll, Founder, Payload, Publish, Role};
 use protocols::store::{Ledger, Store};
-use protocols::{Body, Digest, FleetId, FleetState, Millis, SecretKey, SignedEntry};
+use protocols::{Body, Digest, FleetId, FleetState, HeadClaim, Millis, SecretKey, SignedEntry};
 
 use crate::author::{Author, Intent};
 use crate::found::{Founded, found};
@@ -22,11 +22,16 @@ pub(crate) const NOW: Millis = Millis(1_800_000_000_000);
 
 /// A fleet of one admin and one coordinator.
 pub(crate) fn fleet() -> (SecretKey, Founded) {
-    let (key, coordinator) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
+    let (key, coordinator) = (SecretKey::from_seed(&[1; 32]), coordinator_key());
     let coordinators = vec![Founder { key: coordinator.id(), name: "coordinator-1".parse().unwrap() }];
     let nonce = Digest::from_bytes([3; 32]);
     let founded = found("acme".parse().unwrap(), "anna".parse().unwrap(), &key, coordinators, nonce, NOW).unwrap();
     (key, founded)
+}
+
+/// The coordinator's key.
+pub(crate) fn coordinator_key() -> SecretKey {
+    SecretKey::from_seed(&[2; 32])
 }
 
 /// An agent's key by number.
@@ -221,7 +226,9 @@ impl Inner {
             };
             entries.push(entry.sign(&stranger).unwrap());
         }
-        TailBatch { entries, head: tail.head }
+        let fleet = self.ledger.state().unwrap().fleet();
+        let claim = Some(HeadClaim::sign(&coordinator_key(), fleet, tail.head).signature);
+        TailBatch { entries, head: tail.head, claim, end: None }
     }
 }
 
@@ -232,7 +239,9 @@ async fn handle(inner: &Arc<Mutex<Inner>>, message: ControlMessage) {
                 let inner = inner.lock().unwrap();
                 let state = inner.ledger.state().unwrap();
                 let head = state.head();
-                Welcome { fleet: state.fleet(), head, document: None, clock: NOW, version: "test".into() }
+                let (fleet, version) = (state.fleet(), "test".into());
+                let claim = HeadClaim::sign(&coordinator_key(), fleet, head).signature;
+                Welcome { fleet, head, claim, document: None, clock: NOW, version }
             };
             drop(request.tx.send(Ok(welcome)).await);
         }

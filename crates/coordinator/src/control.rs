@@ -75,9 +75,11 @@ impl Coordinator {
 
     fn welcome(&self) -> Welcome {
         let state = self.state();
+        let head = state.head();
         Welcome {
             fleet: state.fleet(),
-            head: state.head(),
+            head,
+            claim: self.claims.of(state.fleet(), head),
             document: self.wire.document(),
             clock: (self.clock)(),
             version: self.version.clone(),
@@ -122,7 +124,10 @@ impl Coordinator {
                 after = Some(Head { seq: first + tail.entries.len() as u64 - 1, hash });
             }
             let complete = after.is_none_or(|h| h.seq >= tail.head.seq);
-            tx.send(TailBatch { entries: tail.entries, head: tail.head }).await?;
+            let fleet = self.state().fleet();
+            let claim = Some(self.claims.of(fleet, tail.head));
+            let end = after.filter(|end| last.is_some() && *end != tail.head).map(|end| self.claims.of(fleet, end));
+            tx.send(TailBatch { entries: tail.entries, head: tail.head, claim, end }).await?;
             if !complete && last.is_some() {
                 continue;
             }
@@ -200,7 +205,8 @@ impl Coordinator {
             }
         }
         let records_differ = self.records.digest(caller) != beat.records;
-        Ok(BeatAck { head: self.state().head(), records_differ })
+        let state = self.state();
+        Ok(BeatAck { head: state.head(), claim: self.claims.of(state.fleet(), state.head()), records_differ })
     }
 
     fn push(&self, caller: NodeId, records: Vec<SignedRecord>) -> Result<(), Denied> {

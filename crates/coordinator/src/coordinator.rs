@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::claims::Claims;
 use crate::gallery::Gallery;
 use crate::liveness::Liveness;
 use crate::order::{LocalOrder, Order};
@@ -84,6 +85,7 @@ pub struct Stats {
 /// A running coordinator.
 pub struct Coordinator {
     pub(crate) key: SecretKey,
+    pub(crate) claims: Claims,
     pub(crate) clock: Clock,
     pub(crate) version: String,
     pub(crate) order: Arc<dyn Order>,
@@ -115,6 +117,7 @@ impl Coordinator {
         }
         let records = Records::open(store)?;
         let this = Self {
+            claims: Claims::new(options.key.clone()),
             key: options.key,
             clock: options.clock,
             version: options.version,

@@ -5,6 +5,7 @@
 
 mod admission;
 mod blobs;
+mod claims;
 mod control;
 mod coordinator;
 mod enrollment;

@@ -9,6 +9,7 @@ use crate::blob::BlobRef;
 use crate::entry::{Head, SignedEntry};
 use crate::heartbeat::{Beat, BeatAck};
 use crate::ids::{BlobHash, FleetId, Millis, NodeId};
+use crate::key::Signature;
 use crate::record::{KeyVersion, SignedRecord};
 use crate::state::Refusal;
 use crate::ticket::Ticket;
@@ -125,6 +126,8 @@ pub struct Welcome {
     pub fleet: FleetId,
     /// The newest entry.
     pub head: Head,
+    /// The coordinator's signature under that (see [`HeadClaim`](crate::HeadClaim)).
+    pub claim: Signature,
     /// The document that carries the ledger, if the coordinator publishes one.
     pub document: Option<[u8; 32]>,
     /// The coordinator's clock.
@@ -140,6 +143,10 @@ pub struct TailBatch {
     pub entries: Vec<SignedEntry>,
     /// The coordinator's newest entry when the batch was made. Who has this one has caught up.
     pub head: Head,
+    /// A coordinator's signature under that (see [`HeadClaim`](crate::HeadClaim)); others than coordinators have none to give.
+    pub claim: Option<Signature>,
+    /// A coordinator's signature under the batch's last entry, if there is one and it is not the newest.
+    pub end: Option<Signature>,
 }
 
 /// What a coordinator says when it appended an entry: it is on its disk.
@@ -189,6 +196,36 @@ pub enum SubmitError {
     /// The caller is nobody here.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// This coordinator follows another one, and cannot reach it.
+    #[error("the coordinator `{name}` orders the ledger, and cannot be reached from here: {why}")]
+    NoOrderer {
+        /// The name of the one that orders.
+        name: String,
+        /// Why it cannot be reached.
+        why: String,
+    },
+    /// This coordinator appends nothing: there is, or may be, more of the ledger than it has.
+    #[error("this coordinator takes no entries: {why}")]
+    Withheld {
+        /// What it lacks, or what it is waiting for.
+        why: String,
+    },
+}
+
+impl SubmitError {
+    /// What the person who meant the entry can do next.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.hint()),
+            Self::NoOrderer { .. } => {
+                Some("start it again; if it is lost, let this one take its place: flt admin coordinator appoint NAME")
+            }
+            Self::Withheld { .. } => {
+                Some("see the coordinators' logs and what each of them has: flt admin coordinator list")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why a request was not answered.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::addr::PeerAddr;
 use crate::entry::Head;
 use crate::ids::{Digest, Millis, NodeId};
+use crate::key::Signature;
 
 /// How many heartbeats a node remembers.
 pub const BEATS_KEPT: usize = 64;
@@ -31,6 +32,8 @@ pub struct Beat {
 pub struct BeatAck {
     /// The newest ledger entry the coordinator knows.
     pub head: Head,
+    /// The coordinator's signature under that (see [`HeadClaim`](crate::HeadClaim)).
+    pub claim: Signature,
     /// Whether the coordinator's copy of the agent's records differs from the digest.
     pub records_differ: bool,
 }

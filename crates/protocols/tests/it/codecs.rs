@@ -324,16 +324,17 @@ proptest! {
     fn messages_come_back_as_they_went(control in control(), redeem in redeem(), head in head(), addr in addr(), record in record(), entry in signed(), versions in versions(), text in ".{0,30}", numbers in any::<[u64; 3]>(), id in id()) {
         packs(&control);
         packs(&Enrollment::Redeem(RedeemInvite(redeem)));
-        packs(&TailBatch { entries: vec![entry.1], head });
+        let claim = entry.1.signature;
+        packs(&TailBatch { entries: vec![entry.1], head, claim: Some(claim), end: None });
         packs(&Receipt { head });
-        packs(&BeatAck { head, records_differ: true });
+        packs(&BeatAck { head, claim, records_differ: true });
         packs(&versions);
         packs(&Ok::<Enrolled, EnrollError>(Enrolled { head }));
         packs(&Err::<Enrolled, EnrollError>(EnrollError::Refused(protocols::Refusal::UnknownAuthor(id))));
         packs(&Err::<Receipt, SubmitError>(SubmitError::Denied(Denied::NotAMember(id))));
         packs(&Err::<Receipt, SubmitError>(SubmitError::Storage(text.clone())));
         packs(&Echoed { text: text.clone(), caller: id });
-        packs(&Welcome { fleet: FleetId::from_bytes([1; 32]), head, document: Some([2; 32]), clock: Millis(numbers[0]), version: text });
+        packs(&Welcome { fleet: FleetId::from_bytes([1; 32]), head, claim, document: Some([2; 32]), clock: Millis(numbers[0]), version: text });
         packs(&OfferProgress { blobs: numbers[0], of: numbers[1], bytes: numbers[2] });
         let liveness = Liveness { silent_millis: Some(numbers[0]), online: true, head: Some(head), addr: Some(addr.clone()) };
         packs(&NodeReport { node: addr.id, liveness, records: vec![record] });

@@ -9,7 +9,7 @@ use mesh::{Mesh, MeshBuilder, MeshConfig, RpcLimits, Serve};
 use protocols::control::{Control, ControlMessage, Denied, TailBatch, Welcome};
 use protocols::entry::Head;
 use protocols::heartbeat::BeatAck;
-use protocols::{FleetId, NodeId, PeerAddr, SignedEntry, alpn};
+use protocols::{FleetId, HeadClaim, NodeId, PeerAddr, SecretKey, Signature, SignedEntry, alpn};
 use testkit::until_async;
 
 use super::rig::{Rig, SOON, free_again};
@@ -30,8 +30,8 @@ pub(crate) struct Impostor {
     told: Arc<Told>,
 }
 
-#[derive(Default)]
 struct Told {
+    key: SecretKey,
     lies: HashMap<NodeId, Lie>,
     holders: Vec<PeerAddr>,
     tails: Mutex<HashMap<NodeId, usize>>,
@@ -41,7 +41,8 @@ struct Told {
 impl Impostor {
     /// Takes the place of the coordinator of a rig, which must be stopped.
     pub(crate) async fn start(rig: &Rig, lies: HashMap<NodeId, Lie>, holders: Vec<PeerAddr>) -> Self {
-        let told = Arc::new(Told { lies, holders, ..Told::default() });
+        let key = rig.coordinator_key.clone();
+        let told = Arc::new(Told { key, lies, holders, tails: Mutex::default(), greeted: Mutex::default() });
         let anybody = Arc::new(|_: NodeId, _: &[u8]| true);
         let config = MeshConfig { bind: rig.at.clone(), ..MeshConfig::new(rig.coordinator_key.clone(), anybody) };
         let builder = free_again(async || MeshBuilder::bind(config.clone()).await).await;
@@ -76,6 +77,12 @@ impl Impostor {
     }
 }
 
+impl Told {
+    fn claim(&self, fleet: FleetId, head: Head) -> Signature {
+        HeadClaim::sign(&self.key, fleet, head).signature
+    }
+}
+
 impl Serve<Control> for Told {
     async fn handle(self: Arc<Self>, caller: NodeId, message: ControlMessage) {
         use ControlMessage as M;
@@ -85,11 +92,17 @@ impl Serve<Control> for Told {
             M::Hello(m) => {
                 *self.greeted.lock().unwrap().entry(caller).or_default() += 1;
                 let (fleet, head) = (lie.fleet, lie.head);
-                let welcome = Welcome { fleet, head, document: None, clock: now(), version: "0".into() };
+                let claim = self.claim(fleet, head);
+                let welcome = Welcome { fleet, head, claim, document: None, clock: now(), version: "0".into() };
                 drop(m.tx.send(Ok(welcome)).await);
             }
             M::Tail(m) => {
-                let batch = TailBatch { entries: lie.entries.clone(), head: lie.head };
+                // It signs whatever it says: what is not signed would not even be looked at.
+                let last = lie.entries.last().map(|e| (e.hash(), e.clone().verify().map(|v| v.seq())));
+                let end = last.map(|(hash, seq)| Head { seq: seq.unwrap_or(lie.head.seq), hash });
+                let end = end.filter(|end| *end != lie.head).map(|end| self.claim(lie.fleet, end));
+                let claim = Some(self.claim(lie.fleet, lie.head));
+                let batch = TailBatch { entries: lie.entries.clone(), head: lie.head, claim, end };
                 drop(m.tx.send(batch).await);
                 *self.tails.lock().unwrap().entry(caller).or_default() += 1;
                 // The stream stays open a while, as one that is followed would.
@@ -98,7 +111,7 @@ impl Serve<Control> for Told {
                     () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 }
             }
-            M::Beat(m) => drop(m.tx.send(Ok(BeatAck { head: lie.head, records_differ: false })).await),
+            M::Beat(m) => drop(m.tx.send(Ok(BeatAck { head: lie.head, claim: self.claim(lie.fleet, lie.head), records_differ: false })).await),
             M::Compare(m) => drop(m.tx.send(Ok(Vec::new())).await),
             M::Push(m) => drop(m.tx.send(Ok(())).await),
             M::Provide(m) => drop(m.tx.send(Ok(())).await),
