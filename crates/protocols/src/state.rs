@@ -37,6 +37,7 @@ pub struct FleetState {
     revoked: BTreeMap<NodeId, u64>,
     rotated: BTreeMap<NodeId, NodeId>,
     orderer: NodeId,
+    supervised: u64,
     recovery: Option<RecoverySet>,
 }
 
@@ -74,6 +75,18 @@ pub struct Member {
     pub quarantine: Option<Isolation>,
     /// Where it said it is, if it is a coordinator and did.
     pub place: Option<Place>,
+    /// What it wrote into the ledger itself of late.
+    pub own: OwnEntries,
+}
+
+/// How many entries a member wrote itself since an admin's last one: there is a limit, or one hostile node could fill
+/// everybody's disks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnEntries {
+    /// The admin's entry that they came after.
+    pub after: u64,
+    /// How many they are.
+    pub count: u32,
 }
 
 /// Somebody's entry.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Act, Admin, Capability, FleetState, Member, RecoverySet, Refusal};
+use super::{Act, Admin, Capability, FleetState, Member, OwnEntries, RecoverySet, Refusal};
 use crate::entry::body::{FOUNDERS_MAX, LABEL_BYTES_MAX, LABELS_MAX, NOTE_BYTES_MAX};
 use crate::entry::{Body, Entry, Founder, Genesis, Head, Role, Verb, VerifiedEntry};
 use crate::ids::{FleetId, Millis, Name, NodeId};
@@ -18,6 +18,8 @@ mod void;
 const AT_MAX: Millis = Millis(253_402_300_799_999);
 /// How far one entry of an admin with limited rights may move the ledger's time.
 const STEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many entries a member may write itself between two of admins.
+const OWN_ENTRIES_MAX: u32 = 16;
 /// How far ahead of a coordinator's clock an entry may be signed.
 const AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
 
@@ -47,6 +49,7 @@ pub(super) fn found(verified: &VerifiedEntry) -> Result<FleetState, Refusal> {
             changed: None,
             quarantine: None,
             place: None,
+            own: OwnEntries::default(),
         };
         (f.key, member)
     };
@@ -62,6 +65,7 @@ pub(super) fn found(verified: &VerifiedEntry) -> Result<FleetState, Refusal> {
         admins: genesis.admins.iter().map(admin).collect(),
         members: genesis.coordinators.iter().map(member).collect(),
         orderer,
+        supervised: 0,
         recovery: recovery.map(|recovery| RecoverySet { recovery, since: 0, by: entry.author }),
         invites: BTreeMap::new(),
         declarations: BTreeMap::new(),
@@ -125,6 +129,7 @@ pub(super) fn apply(state: &mut FleetState, verified: &VerifiedEntry) -> Result<
         return Err(Refusal::Expired);
     }
     let time = state.time_after(entry);
+    let own = state.own_entry(entry)?;
     match &entry.body {
         Body::Genesis(_) => return Err(Refusal::Genesis("a ledger has only one genesis entry".into())),
         Body::Grant(grant) => state.grant(entry, grant)?,
@@ -149,6 +154,11 @@ pub(super) fn apply(state: &mut FleetState, verified: &VerifiedEntry) -> Result<
                 return Err(Refusal::WrongCheckpoint);
             }
         }
+    }
+    match own {
+        Some(own) => state.count_own(entry, own),
+        None if state.admins.contains_key(&entry.author) => state.supervised = entry.seq,
+        None => {}
     }
     state.head = Head { seq: entry.seq, hash: verified.hash() };
     state.time = time;
@@ -184,6 +194,28 @@ impl FleetState {
             None => self.time,
         };
         self.time.max(reach)
+    }
+
+    /// What a member's count of own entries is after this one. Redemptions are bounded by the invites' uses, and do not
+    /// count; an admin's entries do not, either.
+    fn own_entry(&self, entry: &Entry) -> Result<Option<OwnEntries>, Refusal> {
+        if matches!(entry.body, Body::Redeem(_)) {
+            return Ok(None);
+        }
+        let Some(member) = self.members.get(&entry.author) else { return Ok(None) };
+        let before = if member.own.after == self.supervised { member.own.count } else { 0 };
+        if before >= OWN_ENTRIES_MAX {
+            return Err(Refusal::TooMany { by: member.name.clone(), most: OWN_ENTRIES_MAX });
+        }
+        Ok(Some(OwnEntries { after: self.supervised, count: before + 1 }))
+    }
+
+    fn count_own(&mut self, entry: &Entry, own: OwnEntries) {
+        // A key that rotated itself has its record under the new one by now.
+        let key = self.rotated.get(&entry.author).copied().unwrap_or(entry.author);
+        if let Some(member) = self.members.get_mut(&key) {
+            member.own = own;
+        }
     }
 
     fn not_allowed(&self, who: NodeId, what: String) -> Refusal {

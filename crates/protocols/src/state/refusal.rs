@@ -88,6 +88,14 @@ pub enum Refusal {
         /// What is wrong with it.
         why: String,
     },
+    /// A member wrote too much itself.
+    #[error("`{by}` wrote {most} entries since an admin wrote one, and may write no more until then")]
+    TooMany {
+        /// The member's name.
+        by: Name,
+        /// How many it may write.
+        most: u32,
+    },
     /// It may be appended no more.
     #[error("the entry's time is over: it was to be appended before")]
     Expired,
@@ -130,6 +138,7 @@ impl Refusal {
             Self::InviteUnproven => "the ticket is damaged: copy it again, whole",
             Self::LastAdmin => "grant another admin the same rights first: flt admin grant",
             Self::Invalid { .. } => "correct the field and try again",
+            Self::TooMany { .. } => "look why it writes so much: flt admin log; any entry of an admin lets it go on",
             Self::Expired => "sign it again",
             Self::NoRecovery => "they are named when the fleet is founded, or later: flt admin recovery set",
             Self::NotApproved { .. } => "collect more approvals: flt admin recovery approve",

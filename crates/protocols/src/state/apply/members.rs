@@ -5,7 +5,7 @@ use crate::addr::ADDRS_MAX;
 use crate::entry::{Appoint, Enroll, Entry, Invite, Place, Redeem, Role, Rotate, Verb};
 use crate::ids::{Millis, Name, NodeId};
 use crate::selector::Labels;
-use crate::state::{Act, FleetState, Isolation, Member, OpenInvite, Refusal};
+use crate::state::{Act, FleetState, Isolation, Member, OpenInvite, OwnEntries, Refusal};
 use crate::ticket::RelayPin;
 
 /// How many nodes one invite may let in.
@@ -56,6 +56,7 @@ impl FleetState {
             changed: old.map(|_| Act { seq: entry.seq, by }),
             quarantine: None,
             place: old.and_then(|m| m.place.clone()),
+            own: old.map_or_else(OwnEntries::default, |m| m.own),
         };
         self.replace(entry, enroll.replaces);
         self.members.insert(enroll.key, member);
@@ -136,6 +137,7 @@ impl FleetState {
             changed: None,
             quarantine: None,
             place: None,
+            own: OwnEntries::default(),
         };
         self.replace(entry, replaces);
         if let Some(open) = self.invites.get_mut(&redeem.invite) {

@@ -270,3 +270,26 @@ fn a_coordinator_says_where_it_is() {
     assert!(matches!(chain.act(2, place(3, 1)), Err(Refusal::NotAllowed { .. })), "not of another");
     assert!(matches!(chain.act(1, place(40, 1)), Err(Refusal::Invalid { .. })));
 }
+
+#[test]
+fn no_member_fills_the_ledger_by_itself() {
+    let mut chain = fleet();
+    chain.act(1, enroll(100, "edge-1", Role::Agent)).unwrap();
+    for n in 100..116 {
+        chain.act(n, rotate(&chain.clone(), n, n + 1)).unwrap();
+    }
+    assert!(matches!(chain.act(116, rotate(&chain.clone(), 116, 117)), Err(Refusal::TooMany { most: 16, .. })));
+    for _ in 0..16 {
+        let checkpoint = Checkpoint { state: chain.state.digest() };
+        chain.act(2, Body::Checkpoint(checkpoint)).unwrap();
+    }
+    let checkpoint = Body::Checkpoint(Checkpoint { state: chain.state.digest() });
+    assert!(matches!(chain.act(2, checkpoint), Err(Refusal::TooMany { .. })), "coordinators neither");
+    // Redemptions are what invites allow, and go on.
+    chain.act(1, invite(50, None, 9000, 30)).unwrap();
+    let fleet = chain.state.fleet();
+    for n in 120..140 {
+        chain.act(2, Body::Redeem(redeem(fleet, 50, n, &format!("core-{n}")))).unwrap();
+    }
+    chain.act(116, rotate(&chain.clone(), 116, 117)).unwrap();
+}
