@@ -72,7 +72,8 @@ impl From<SealError> for ResolveError {
 #[derive(Debug)]
 pub struct Sealer<'a> {
     state: &'a FleetState,
-    key: &'a SecretKey,
+    id: NodeId,
+    key: Option<&'a SecretKey>,
     catalogue: &'a Catalogue,
     given: BTreeMap<Name, SecretValue>,
     pretends: bool,
@@ -80,9 +81,15 @@ pub struct Sealer<'a> {
 }
 
 impl<'a> Sealer<'a> {
-    /// Seals as the admin with this key, for the fleet as it is in `state`.
-    pub const fn new(state: &'a FleetState, key: &'a SecretKey, catalogue: &'a Catalogue) -> Self {
-        Self { state, key, catalogue, given: BTreeMap::new(), pretends: false, done: BTreeMap::new() }
+    /// Seals as the admin with this id, for the fleet as it is in `state`. With a key that is elsewhere, as in an
+    /// ssh-agent, nothing that is published can be opened.
+    pub const fn new(
+        state: &'a FleetState,
+        id: NodeId,
+        key: Option<&'a SecretKey>,
+        catalogue: &'a Catalogue,
+    ) -> Self {
+        Self { state, id, key, catalogue, given: BTreeMap::new(), pretends: false, done: BTreeMap::new() }
     }
 
     /// What a secret shall be, whatever is published.
@@ -139,7 +146,7 @@ impl<'a> Sealer<'a> {
             Some((old, text))
         });
         let fits = old.as_ref().is_some_and(|(old, text)| text.is_for(place) && self.is_for_all(text, wanted.on, old));
-        let opened = old.as_ref().and_then(|(old, text)| open(old, text, self.key));
+        let opened = old.as_ref().and_then(|(old, text)| self.open(old, text));
         let (value, news) = match (self.given.get(wanted.secret), old, opened) {
             (None, Some((_, text)), _) if fits => return Ok((text, News::Unchanged)),
             (Some(given), Some((_, text)), Some(opened)) if opened.is(given) => {
@@ -160,7 +167,7 @@ impl<'a> Sealer<'a> {
                 }
             },
         };
-        let to = recipients(self.state, wanted.on, &[], self.key.id());
+        let to = recipients(self.state, wanted.on, &[], self.id);
         Ok((SealedText::seal(wanted.secret.clone(), place, &value, &to)?, news))
     }
 
@@ -168,7 +175,11 @@ impl<'a> Sealer<'a> {
     fn is_for_all(&self, text: &SealedText, on: &Selector, old: &Declaration) -> bool {
         let found = text.recipients();
         let with = |publisher: NodeId| found == Tags::of(recipients(self.state, on, &[], publisher));
-        with(old.author) || with(self.key.id())
+        with(old.author) || with(self.id)
+    }
+
+    fn open(&self, declaration: &Declaration, text: &SealedText) -> Option<SecretValue> {
+        text.open(Spot { kind: &declaration.kind, subject: &declaration.subject }.place(), self.key?).ok()
     }
 
     /// The newest published value under this name that we can open, in whatever declaration.
@@ -178,7 +189,7 @@ impl<'a> Sealer<'a> {
         declarations.sort_by_key(|declaration| std::cmp::Reverse(declaration.generation));
         declarations.into_iter().find_map(|declaration| {
             let texts = published(self.catalogue, declaration).into_iter().filter(|text| text.name() == name);
-            texts.into_iter().find_map(|text| open(declaration, &text, self.key))
+            texts.into_iter().find_map(|text| self.open(declaration, &text))
         })
     }
 
@@ -226,10 +237,6 @@ impl<'a> Sealer<'a> {
 
 fn spot(wanted: Wanted<'_>) -> Spot<'_> {
     Spot { kind: wanted.kind, subject: wanted.subject }
-}
-
-fn open(declaration: &Declaration, text: &SealedText, key: &SecretKey) -> Option<SecretValue> {
-    text.open(Spot { kind: &declaration.kind, subject: &declaration.subject }.place(), key).ok()
 }
 
 /// The payload with some sealed forms in the place of others.
