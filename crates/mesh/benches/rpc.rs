@@ -1,15 +1,16 @@
 //! Requests through the mesh against a raw stream: latency of one at a time, rate of 64 at a time.
 //!
 //! Both sides run in this process over loopback, each variant over one connection that is made and
-//! warmed up before. Rounds alternate between the variants, so that a noisy machine disturbs both.
-//! The raw variant opens a stream per request and sends and reads length and payload.
+//! warmed up before. Rounds alternate between the variants, so that a noisy machine disturbs both, and
+//! the ratios are medians over the rounds. The raw variant opens a stream per request, sends length and
+//! payload in one write, and reads to the end of the stream on both sides.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, presets};
+use iroh::endpoint::{Connection, RecvStream, presets};
 use iroh::protocol::{AcceptError, ProtocolHandler, Router};
 use iroh::{Endpoint, EndpointAddr};
 use irpc::channel::oneshot;
@@ -21,10 +22,10 @@ use serde::{Deserialize, Serialize};
 
 const RPC: &[u8] = b"flotilla-bench/rpc/1";
 const RAW: &[u8] = b"flotilla-bench/raw/1";
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 21;
 const SEQUENTIAL: usize = 400;
 const PARALLEL: usize = 64;
-const PARALLEL_FOR: Duration = Duration::from_millis(800);
+const PARALLEL_FOR: Duration = Duration::from_millis(400);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Echo(Bytes);
@@ -53,28 +54,36 @@ impl ProtocolHandler for RawEcho {
     async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
         while let Ok((mut send, mut recv)) = connection.accept_bi().await {
             tokio::spawn(async move {
-                let mut length = [0; 4];
-                recv.read_exact(&mut length).await.ok()?;
-                let mut payload = vec![0; u32::from_be_bytes(length) as usize];
-                recv.read_exact(&mut payload).await.ok()?;
-                send.write_all(&length).await.ok()?;
-                send.write_all(&payload).await.ok()
+                let payload = raw_read(&mut recv).await?;
+                send.write_all(&raw_message(&payload)).await.ok()
             });
         }
         Ok(())
     }
 }
 
+/// Length and payload in one write, so that they leave in one packet if they fit.
+fn raw_message(payload: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(4 + payload.len());
+    message.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+    message.extend_from_slice(payload);
+    message
+}
+
+/// Reads to the end of the stream: what is dropped before costs a message that stops the sender.
+async fn raw_read(recv: &mut RecvStream) -> Option<Vec<u8>> {
+    let mut length = [0; 4];
+    recv.read_exact(&mut length).await.ok()?;
+    let mut payload = vec![0; u32::from_be_bytes(length) as usize];
+    recv.read_exact(&mut payload).await.ok()?;
+    recv.read_chunk(0).await.ok()?.is_none().then_some(payload)
+}
+
 async fn raw_echo(connection: &Connection, payload: &[u8]) -> usize {
     let (mut send, mut recv) = connection.open_bi().await.expect("opened");
-    let mut length = (payload.len() as u32).to_be_bytes();
-    send.write_all(&length).await.expect("sent");
-    send.write_all(payload).await.expect("sent");
+    send.write_all(&raw_message(payload)).await.expect("sent");
     send.finish().expect("finished");
-    recv.read_exact(&mut length).await.expect("answered");
-    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-    recv.read_exact(&mut answer).await.expect("answered");
-    answer.len()
+    raw_read(&mut recv).await.expect("answered").len()
 }
 
 #[derive(Clone)]
@@ -92,12 +101,15 @@ impl Way {
         assert_eq!(answered, payload.len());
     }
 
-    async fn sequential(&self, payload: &Bytes, into: &mut Vec<Duration>) {
+    /// The median and the 99th percentile of requests that follow each other.
+    async fn sequential(&self, payload: &Bytes) -> (f64, f64) {
+        let mut latencies = Vec::with_capacity(SEQUENTIAL);
         for _ in 0..SEQUENTIAL {
             let started = Instant::now();
             self.echo(payload).await;
-            into.push(started.elapsed());
+            latencies.push(started.elapsed().as_secs_f64() * 1e6);
         }
+        (share(&mut latencies, 0.5), share(&mut latencies, 0.99))
     }
 
     async fn parallel(&self, payload: &Bytes) -> f64 {
@@ -123,23 +135,24 @@ impl Way {
     }
 }
 
+/// What the rounds measured of one way.
 #[derive(Default)]
 struct Figures {
-    latencies: Vec<Duration>,
-    rates: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    rate: Vec<f64>,
 }
 
-impl Figures {
-    fn micros(&mut self, share: f64) -> f64 {
-        self.latencies.sort_unstable();
-        let at = (self.latencies.len() as f64 * share) as usize;
-        self.latencies[at.min(self.latencies.len() - 1)].as_secs_f64() * 1e6
-    }
+fn share(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() as f64 * share) as usize).min(values.len() - 1)]
+}
 
-    fn rate(&mut self) -> f64 {
-        self.rates.sort_by(f64::total_cmp);
-        self.rates[self.rates.len() / 2]
-    }
+/// The median over the rounds of how much more the second is than the first, in percent. Only what was
+/// measured in the same round is compared: a machine that was busy in a round was so for both.
+fn more(of: &[f64], than: &[f64]) -> f64 {
+    let mut ratios: Vec<f64> = of.iter().zip(than).map(|(of, than)| (of / than - 1.0) * 100.0).collect();
+    share(&mut ratios, 0.5)
 }
 
 async fn endpoint() -> Endpoint {
@@ -155,6 +168,11 @@ async fn endpoint() -> Endpoint {
 
 #[tokio::main]
 async fn main() {
+    // In a task, where the requests of a node are made as well.
+    tokio::spawn(compare()).await.expect("no panic");
+}
+
+async fn compare() {
     let config = || {
         let mut config = MeshConfig::new(SecretKey::generate(), Arc::new(AllowAll));
         config.bind = vec![([127, 0, 0, 1], 0).into()];
@@ -181,31 +199,28 @@ async fn main() {
         let ways = [&raw, &rpc];
         let mut figures = [Figures::default(), Figures::default()];
         for way in ways {
-            way.sequential(&payload, &mut Vec::new()).await;
+            way.sequential(&payload).await;
             way.parallel(&payload).await;
         }
         for round in 0..ROUNDS {
             for turn in 0..2 {
                 let which = (round + turn) % 2;
-                ways[which].sequential(&payload, &mut figures[which].latencies).await;
+                let (p50, p99) = ways[which].sequential(&payload).await;
+                figures[which].p50.push(p50);
+                figures[which].p99.push(p99);
             }
             for turn in 0..2 {
                 let which = (round + turn) % 2;
-                let rate = ways[which].parallel(&payload).await;
-                figures[which].rates.push(rate);
+                figures[which].rate.push(ways[which].parallel(&payload).await);
             }
         }
-        let [raw, rpc] = figures.each_mut().map(|f| (f.micros(0.5), f.micros(0.99), f.rate()));
-        for (name, (p50, p99, rate)) in [("raw", raw), ("rpc", rpc)] {
+        let [raw, rpc] = &mut figures;
+        let ratios = [more(&rpc.p50, &raw.p50), more(&rpc.p99, &raw.p99), more(&rpc.rate, &raw.rate)];
+        for (name, way) in [("raw", raw), ("rpc", rpc)] {
+            let [p50, p99, rate] = [&mut way.p50, &mut way.p99, &mut way.rate].map(|figure| share(figure, 0.5));
             println!("{size:>7} {name:>6} {p50:>10.1} {p99:>10.1} {rate:>14.0}");
         }
-        println!(
-            "{size:>7} {:>6} {:>9.1}% {:>9.1}% {:>13.1}%",
-            "ratio",
-            (rpc.0 / raw.0 - 1.0) * 100.0,
-            (rpc.1 / raw.1 - 1.0) * 100.0,
-            (rpc.2 / raw.2 - 1.0) * 100.0
-        );
+        println!("{size:>7} {:>6} {:>9.1}% {:>9.1}% {:>13.1}%", "ratio", ratios[0], ratios[1], ratios[2]);
     }
     client.close().await;
     server.close().await;

@@ -6,12 +6,14 @@
 
 pub mod blobs;
 pub mod docs;
+pub mod heads;
 pub mod net;
 pub mod relay;
 pub mod rpc;
 
 pub use blobs::{BlobPlane, FetchReport};
 pub use docs::DocPlane;
+pub use heads::{Heads, HeadsEvent};
 pub use net::{Access, Mesh, MeshBuilder, MeshConfig, RelayRef, Resolve};
 pub use rpc::{RpcLimits, Serve};
 

@@ -1,6 +1,7 @@
 //! The client's side: connections that are made when needed, shared, and replaced when dead.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use iroh::endpoint::{Connection, RecvStream, SendStream};
 use irpc::RequestError;
 use irpc::rpc::RemoteConnection;
 use n0_future::boxed::BoxFuture;
+use n0_future::future::now_or_never;
 use protocols::NodeId;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -75,9 +77,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    connection: Option<(Connection, Instant)>,
+    connection: Option<(Arc<Connection>, Instant)>,
     /// Set while a dial runs; whoever needs the connection waits for the same one.
-    dial: Option<watch::Receiver<Option<Result<Connection, ConnectError>>>>,
+    dial: Option<watch::Receiver<Option<Result<Arc<Connection>, ConnectError>>>>,
     failed: Option<ConnectError>,
     used: Option<Instant>,
 }
@@ -137,10 +139,24 @@ impl Link {
     /// The live connection, or one that is made now. A dial is shared and bounded, and goes on when
     /// a caller gives up; no lock is held over it.
     pub(crate) async fn connection(&self) -> Result<Connection, ConnectError> {
+        self.0.bury(&mut self.0.lock());
+        self.present().await.map(|connection| connection.as_ref().clone())
+    }
+
+    /// The connection at hand, without asking whether it lives: who is about to open a stream learns
+    /// it by that, and is spared a lock that the connection's own work competes for.
+    fn at_hand(&self) -> Option<Arc<Connection>> {
+        let mut state = self.0.lock();
+        state.used = Some(Instant::now());
+        state.connection.as_ref().map(|(connection, _)| connection.clone())
+    }
+
+    async fn present(&self) -> Result<Arc<Connection>, ConnectError> {
+        if let Some(connection) = self.at_hand() {
+            return Ok(connection);
+        }
         let mut dial = {
             let mut state = self.0.lock();
-            state.used = Some(Instant::now());
-            self.0.bury(&mut state);
             if let Some((connection, _)) = &state.connection {
                 return Ok(connection.clone());
             }
@@ -151,7 +167,7 @@ impl Link {
                     state.dial = Some(dial.clone());
                     let shared = self.0.clone();
                     tokio::spawn(async move {
-                        let dialed = shared.dial().await;
+                        let dialed = shared.dial().await.map(Arc::new);
                         let mut state = shared.lock();
                         match &dialed {
                             Ok(connection) => {
@@ -177,7 +193,7 @@ impl Link {
     async fn open(&self) -> Result<(SendStream, RecvStream), RequestError> {
         // Opening a stream sends nothing, so a connection found dead here may be replaced, once.
         for last in [false, true] {
-            let connection = self.connection().await.map_err(request_error)?;
+            let connection = self.present().await.map_err(request_error)?;
             match timeout(OPEN_TIMEOUT, connection.open_bi()).await {
                 Ok(Ok(streams)) => return Ok(streams),
                 Ok(Err(ended)) => {
@@ -205,12 +221,18 @@ impl RemoteConnection for Link {
     }
 
     fn open_bi(&self) -> BoxFuture<Result<(SendStream, RecvStream), RequestError>> {
+        // On a connection that lives and is not busy there is nothing to wait for.
+        if let Some(connection) = self.at_hand()
+            && let Some(Ok(streams)) = now_or_never(connection.open_bi())
+        {
+            return Box::pin(ready(Ok(streams)));
+        }
         let this = self.clone();
         Box::pin(async move { this.open().await })
     }
 
     fn zero_rtt_rejected(&self) -> BoxFuture<bool> {
-        Box::pin(std::future::ready(false))
+        Box::pin(ready(false))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iroh::endpoint::{Connection, RecvStream, SendStream};
@@ -9,6 +10,7 @@ use iroh::protocol::{AcceptError, ProtocolHandler};
 use irpc::rpc::RemoteService;
 use irpc::span_propagation::{SpanContextCarrier, scope_remote};
 use irpc::util::AsyncReadVarintExt;
+use n0_future::future::now_or_never;
 use protocols::NodeId;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -38,41 +40,25 @@ impl<S: RemoteService, H: Serve<S>> Server<S, H> {
         let permits = Arc::new(Semaphore::new(self.limits.concurrent as usize));
         let mut requests = JoinSet::new();
         loop {
-            let permit = tokio::select! {
-                permit = permits.clone().acquire_owned() => permit,
-                Some(done) = requests.join_next(), if !requests.is_empty() => { self.note(caller, done); continue }
-            };
-            let Ok(permit) = permit else { return };
-            let (send, recv) = tokio::select! {
-                stream = connection.accept_bi() => match stream {
-                    Ok(stream) => stream,
-                    Err(ended) => {
-                        tracing::debug!(%caller, %ended, "rpc connection ended");
-                        break;
-                    }
-                },
-                Some(done) = requests.join_next(), if !requests.is_empty() => {
-                    self.note(caller, done);
-                    continue;
+            // Reaped here and not when they end: that would wake this task once more for each request.
+            while requests.try_join_next().is_some() {}
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            let (send, recv) = match connection.accept_bi().await {
+                Ok(stream) => stream,
+                Err(ended) => {
+                    tracing::debug!(%caller, %ended, "rpc connection ended");
+                    break;
                 }
             };
-            let (handler, limits) = (self.handler.clone(), self.limits);
+            let (handler, limits, noted) = (self.handler.clone(), self.limits, Noted { caller, alpn: self.alpn });
             requests.spawn(async move {
+                let _noted = noted;
                 request::<S, H>(handler, limits, caller, send, recv).await;
                 drop(permit);
             });
         }
         // What is being done for a peer that went away is finished, not torn: only its answer is lost.
-        while let Some(done) = requests.join_next().await {
-            self.note(caller, done);
-        }
-    }
-
-    fn note(&self, caller: NodeId, done: Result<(), tokio::task::JoinError>) {
-        if done.is_err_and(|e| e.is_panic()) {
-            let alpn = String::from_utf8_lossy(self.alpn);
-            tracing::error!(%caller, %alpn, "a request handler panicked");
-        }
+        while requests.join_next().await.is_some() {}
     }
 
     /// Registers a connection; the oldest of a peer that has too many is closed.
@@ -124,6 +110,21 @@ impl<S: RemoteService, H: Serve<S>> Drop for Leave<'_, S, H> {
     }
 }
 
+/// Says so when the handler of a request panics. The panic ends its task and nothing else.
+struct Noted {
+    caller: NodeId,
+    alpn: &'static [u8],
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let alpn = String::from_utf8_lossy(self.alpn);
+            tracing::error!(caller = %self.caller, %alpn, "a request handler panicked");
+        }
+    }
+}
+
 /// Reads one request and has it handled.
 async fn request<S: RemoteService, H: Serve<S>>(
     handler: Arc<H>,
@@ -132,7 +133,15 @@ async fn request<S: RemoteService, H: Serve<S>>(
     mut send: SendStream,
     mut recv: RecvStream,
 ) {
-    match tokio::time::timeout(limits.read_timeout, read::<S>(&mut recv, limits.request_bytes)).await {
+    let read = {
+        let mut reading = pin!(read::<S>(&mut recv, limits.request_bytes));
+        // Most requests have arrived when their stream is accepted: no timer for those.
+        match now_or_never(reading.as_mut()) {
+            Some(read) => Ok(read),
+            None => tokio::time::timeout(limits.read_timeout, reading).await,
+        }
+    };
+    match read {
         Ok(Ok((carrier, request))) => {
             let message = scope_remote(carrier, async { request.with_remote_channels(recv, send) }).await;
             handler.handle(caller, message).await;
@@ -153,21 +162,34 @@ async fn request<S: RemoteService, H: Serve<S>>(
 async fn read<S: RemoteService>(recv: &mut RecvStream, max: usize) -> Result<(Option<SpanContextCarrier>, S), Bad> {
     let announced = recv.read_varint_u64().await.map_err(|_| Bad::Garbage)?.ok_or(Bad::Garbage)?;
     let size = usize::try_from(announced).ok().filter(|size| *size <= max).ok_or(Bad::TooLarge)?;
-    // Memory follows what has arrived, not what was announced.
-    let mut request = vec![0; size.min(READ_STEP)];
-    let mut filled = 0;
-    loop {
-        recv.read_exact(&mut request[filled..]).await.map_err(|_| Bad::Garbage)?;
-        filled = request.len();
-        if filled == size {
-            break;
-        }
-        request.resize((filled * 2).min(size), 0);
+    if size == 0 {
+        return Err(Bad::Garbage);
     }
-    if S::SPAN_PROPAGATION {
-        postcard::from_bytes(&request).map_err(|_| Bad::Garbage)
+    let first = recv.read_chunk(size).await.map_err(|_| Bad::Garbage)?.ok_or(Bad::Garbage)?;
+    // Most requests arrive in one packet and are decoded from where they lie.
+    let request = if first.len() == size {
+        decode(&first)?
     } else {
-        postcard::from_bytes(&request).map(|request| (None, request)).map_err(|_| Bad::Garbage)
+        // Memory follows what has arrived, not what was announced.
+        let mut request = Vec::with_capacity(size.min(READ_STEP));
+        request.extend_from_slice(&first);
+        while request.len() < size {
+            let more = recv.read_chunk(size - request.len()).await.map_err(|_| Bad::Garbage)?.ok_or(Bad::Garbage)?;
+            request.extend_from_slice(&more);
+        }
+        decode(&request)?
+    };
+    // A stream whose end was not seen is stopped when it is dropped, which costs both sides a message.
+    // The end mostly is there already; what else may be there is left for the handler.
+    let _end = now_or_never(recv.read_chunk(0));
+    Ok(request)
+}
+
+fn decode<S: RemoteService>(request: &[u8]) -> Result<(Option<SpanContextCarrier>, S), Bad> {
+    if S::SPAN_PROPAGATION {
+        postcard::from_bytes(request).map_err(|_| Bad::Garbage)
+    } else {
+        postcard::from_bytes(request).map(|request| (None, request)).map_err(|_| Bad::Garbage)
     }
 }
 
