@@ -83,12 +83,7 @@ pub struct Sealer<'a> {
 impl<'a> Sealer<'a> {
     /// Seals as the admin with this id, for the fleet as it is in `state`. With a key that is elsewhere, as in an
     /// ssh-agent, nothing that is published can be opened.
-    pub const fn new(
-        state: &'a FleetState,
-        id: NodeId,
-        key: Option<&'a SecretKey>,
-        catalogue: &'a Catalogue,
-    ) -> Self {
+    pub const fn new(state: &'a FleetState, id: NodeId, key: Option<&'a SecretKey>, catalogue: &'a Catalogue) -> Self {
         Self { state, id, key, catalogue, given: BTreeMap::new(), pretends: false, done: BTreeMap::new() }
     }
 
