@@ -75,11 +75,13 @@ struct Shared {
     state: Mutex<State>,
 }
 
+type Dialed = Result<Arc<Connection>, ConnectError>;
+
 #[derive(Debug, Default)]
 struct State {
     connection: Option<(Arc<Connection>, Instant)>,
     /// Set while a dial runs; whoever needs the connection waits for the same one.
-    dial: Option<watch::Receiver<Option<Result<Arc<Connection>, ConnectError>>>>,
+    dial: Option<watch::Receiver<Option<Dialed>>>,
     failed: Option<ConnectError>,
     used: Option<Instant>,
 }
