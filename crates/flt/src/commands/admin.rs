@@ -10,6 +10,7 @@ mod plan;
 mod preview;
 mod resolver;
 mod scores;
+mod secrets;
 mod status;
 mod ticket;
 
@@ -78,6 +79,9 @@ pub(crate) enum AdminCommand {
     /// Look at declarations, or withdraw one
     #[command(subcommand)]
     Score(ScoreCommand),
+    /// Look at the secrets of declarations, or seal them again
+    #[command(subcommand)]
+    Secret(secrets::SecretCommand),
     /// Publish an older version of a declaration again
     Rollback(With<history::RollbackArgs>),
     /// Write a checkpoint of the fleet's state into the ledger
@@ -132,6 +136,11 @@ pub(crate) async fn run(command: AdminCommand, app: &App) -> anyhow::Result<Code
         AdminCommand::Score(ScoreCommand::List(With { place, .. })) => scores::list(&at(place)?).await,
         AdminCommand::Score(ScoreCommand::Show(With { args, place })) => scores::show(args, &at(place)?).await,
         AdminCommand::Score(ScoreCommand::Withdraw(With { args, place })) => scores::withdraw(args, &at(place)?).await,
+        AdminCommand::Secret(secrets::SecretCommand::List(With { place, .. })) => secrets::list(&at(place)?).await,
+        AdminCommand::Secret(secrets::SecretCommand::Reseal(With { args, place })) => {
+            secrets::reseal(args, &at(place)?).await
+        }
+        AdminCommand::Secret(secrets::SecretCommand::Set(With { args, place })) => secrets::set(args, &at(place)?).await,
         AdminCommand::Rollback(With { args, place }) => history::rollback(args, &at(place)?).await,
         AdminCommand::Log(With { args, place }) => history::log(args, &at(place)?).await,
         AdminCommand::Verify(args) => history::verify(args, &app.out),

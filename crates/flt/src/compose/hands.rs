@@ -12,7 +12,7 @@ use devices::checks::HostChecks;
 use devices::linux::LinuxHost;
 use devices::nixos::NixosHost;
 use protocols::facts::{StableFacts, VolatileFacts};
-use protocols::{FleetState, NodeId};
+use protocols::{FleetState, NodeId, SecretKey};
 use scores::files::FilesScore;
 use scores::nixos::{NixosScore, TrustedKey};
 use scores::{Artifacts, Checks, Ensemble, Player, Registry, Score as _, Trials};
@@ -29,6 +29,8 @@ pub(super) struct Host<'a> {
     pub(super) data: &'a Path,
     /// The folder that files scores are confined to.
     pub(super) files_root: &'a Path,
+    /// The node's key, which secrets are sealed to.
+    pub(super) key: &'a SecretKey,
     /// Where blobs come from.
     pub(super) artifacts: Arc<dyn Artifacts>,
     /// Who runs checks.
@@ -44,7 +46,7 @@ impl Host<'_> {
     pub(super) fn ensemble(self) -> anyhow::Result<Ensemble> {
         let trials = Trials::open(self.data.join("trials"))?;
         let mut ensemble = Ensemble::new(trials, self.checks);
-        let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts));
+        let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts)).with_key(self.key.clone());
         ensemble = ensemble.with(Player::new(files, Registry::new().with::<FilesScore>()));
         if self.nixos && NixosHost::is_nixos(Path::new("/")) {
             let nixos = NixosHost::new(self.data.join("nixos"), self.artifacts, self.trusted);
@@ -68,6 +70,7 @@ pub(super) fn near(
     let host = Host {
         data: &parts.data,
         files_root: &parts.files_root,
+        key: &parts.key,
         artifacts: Arc::clone(fetcher) as Arc<dyn Artifacts>,
         checks: Arc::new(HostChecks::new(check_path())),
         trusted: Arc::new(trusted),
@@ -84,6 +87,7 @@ pub(super) fn far(parts: &AgentParts, fetcher: &Arc<Fetcher>, socket: PathBuf) -
     let host = Host {
         data: &parts.data.join("preview"),
         files_root: &parts.files_root,
+        key: &parts.key,
         artifacts: Arc::clone(&artifacts),
         checks: Arc::clone(&checks) as Arc<dyn Checks>,
         trusted: Arc::new(Vec::new),

@@ -103,7 +103,7 @@ async fn run_online(
 ) -> anyhow::Result<Code> {
     let state = online.state()?;
     let out = online.admin.out;
-    let plan = plan::make(&args.file, file, &state, online).await?;
+    let plan = plan::make(&args.file, file, &state, online, !args.dry_run).await?;
     if args.dry_run {
         out.view(&PlanView { plan: &plan, preview: Vec::new() })?;
         plan::judge(&plan, online)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use admin::changes::{Action, Changes, Finding, Options, Prune, Severity, Sign};
 use admin::fleetfile::{FILE_BYTES_MAX, FleetFile, Format};
+use admin::secrets::News;
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use protocols::facts::StableFacts;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use super::context::{Admin, Online, told};
 use super::preview::{self, NodeSteps};
 use super::resolver::ThisMachine;
+use super::secrets::{self, ValueArgs};
 use crate::compose;
 use crate::output::{Style, View};
 use crate::report::{Advise as _, Code};
@@ -31,6 +33,8 @@ pub(crate) struct FileArgs {
     /// Allow selectors that match no node yet
     #[arg(long)]
     allow_empty: bool,
+    #[command(flatten)]
+    secrets: ValueArgs,
 }
 
 /// What `--prune` withdraws.
@@ -95,6 +99,9 @@ impl View for PlanView<'_> {
                 };
                 let _infallible = writeln!(text, "    {sign} {}", line.text);
             }
+            for used in change.secrets.iter().filter(|used| used.news != News::Unchanged) {
+                let _infallible = writeln!(text, "    {used}");
+            }
         }
         for node in &self.preview {
             let _infallible = writeln!(text, "{}", node.heading());
@@ -128,7 +135,7 @@ pub(super) async fn run(args: PlanArgs, admin: &Admin<'_>) -> anyhow::Result<Cod
 
 async fn run_online(args: &PlanArgs, file: &FleetFile, online: &mut Online<'_>) -> anyhow::Result<Code> {
     let state = online.state()?;
-    let plan = make(&args.file, file, &state, online).await?;
+    let plan = make(&args.file, file, &state, online, false).await?;
     let steps = if args.preview { preview::ask(&plan, &state, online).await? } else { Vec::new() };
     online.admin.out.view(&PlanView { plan: &plan, preview: steps })?;
     judge(&plan, online)?;
@@ -157,21 +164,31 @@ pub(super) fn read(path: &Path) -> anyhow::Result<FleetFile> {
     Ok(file)
 }
 
-/// Makes the plan.
+/// Makes the plan. `asks` says whether it is going to be applied, so that secrets that nobody knows are asked for.
 pub(super) async fn make(
     args: &FileArgs,
     file: &FleetFile,
     state: &FleetState,
     online: &Online<'_>,
+    asks: bool,
 ) -> anyhow::Result<Changes> {
     file.check_fleet(state.name())?;
     let base =
         if args.file.as_os_str() == "-" { Path::new("") } else { args.file.parent().unwrap_or_else(|| Path::new("")) };
+    let catalogue = scores::catalogue();
+    let mut sealer = secrets::sealer(state, online, &catalogue);
+    let named = file.secrets();
+    args.secrets.give(&mut sealer, &secrets::names(&named), args.file.as_os_str() == "-", online.admin.out)?;
+    if asks {
+        secrets::ask_for(sealer.unknown(&named), &mut sealer, online.admin.out)?;
+    } else {
+        sealer.pretend();
+    }
     let wanted = {
         let progress = online.admin.out.progress("Reading what the file names");
         let key = online.session.author().key().clone();
-        let mut machine = ThisMachine::new(base, key, online.admin.workspace.dir(), &progress);
-        file.resolve(&scores::catalogue(), &mut machine)?
+        let mut machine = ThisMachine::new(base, key, online.admin.workspace.dir(), sealer, &progress);
+        file.resolve(&catalogue, &mut machine)?
     };
     let facts: BTreeMap<NodeId, StableFacts> = told(online.session.reports(&[], FACTS_STABLE).await)?
         .into_iter()

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use admin::fleetfile::{Closure, Content, LocalFiles, Resolve, ResolveError, Source, Toplevel, Upload};
+use admin::secrets::{Sealer, SecretUse, Wanted};
 use devices::nixos::{Nix, publish};
-use protocols::SecretKey;
+use protocols::{SealedText, SecretKey};
 use scores::nixos::StorePath;
 
 use crate::output::Progress;
@@ -17,19 +18,24 @@ pub(super) struct ThisMachine<'a> {
     files: LocalFiles,
     key: SecretKey,
     cache: PathBuf,
+    sealer: Sealer<'a>,
     progress: &'a Progress,
 }
 
 impl<'a> ThisMachine<'a> {
-    /// Relative paths start at `base`; closures are signed with `key` and packed into a folder below `data`.
-    pub(super) fn new(base: &Path, key: SecretKey, data: &Path, progress: &'a Progress) -> Self {
-        Self { files: LocalFiles::new(base), key, cache: data.join(NAR_CACHE), progress }
+    /// Relative paths start at `base`; closures are signed with `key` and packed into a folder below `data`; secrets come sealed.
+    pub(super) fn new(base: &Path, key: SecretKey, data: &Path, sealer: Sealer<'a>, progress: &'a Progress) -> Self {
+        Self { files: LocalFiles::new(base), key, cache: data.join(NAR_CACHE), sealer, progress }
     }
 }
 
 impl Resolve for ThisMachine<'_> {
     fn file(&mut self, path: &str, inline: bool) -> Result<Content, ResolveError> {
         self.files.file(path, inline)
+    }
+
+    fn secret(&mut self, wanted: Wanted<'_>) -> Result<(SealedText, SecretUse), ResolveError> {
+        Ok(self.sealer.seal(wanted)?)
     }
 
     fn closure(&mut self, toplevel: Toplevel<'_>) -> Result<Closure, ResolveError> {

@@ -72,6 +72,7 @@ pub fn open(parts: &KeeperParts, stop: CancellationToken) -> anyhow::Result<Read
     let host = Host {
         data: &parts.data,
         files_root: &parts.files_root,
+        key: &parts.key,
         artifacts: Arc::clone(&link) as Arc<dyn Artifacts>,
         checks: Arc::new(LinkedChecks::new(Arc::clone(&link), here())),
         trusted: Arc::new(trusted),
