@@ -8,4 +8,5 @@ mod fleet;
 mod layering;
 mod nix_modules;
 mod processes;
+mod secrets;
 mod system;
