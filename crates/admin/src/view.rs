@@ -11,6 +11,7 @@ pub use nodes::{Condition, NodeRow, NodeView, PartRow, Reports};
 pub use scores::{ScoreRow, ScoreView, TargetRow};
 
 use crate::race;
+use crate::secrets::SecretRow;
 
 /// The fleet at a glance.
 #[derive(Debug, Clone, Serialize)]
@@ -52,6 +53,8 @@ impl StatusView {
             }
             problems.extend(row.problems.iter().map(|problem| format!("{}: {problem}", row.name)));
         }
+        let secrets = SecretRow::all(state, &::scores::catalogue(), None);
+        problems.extend(secrets.iter().filter_map(SecretRow::problem));
         problems
             .extend(scores.iter().filter(|s| s.nodes == 0).map(|s| format!("{}: no node matches `{}`", s.name, s.on)));
         Self {

@@ -40,14 +40,14 @@ fn file(text: &str) -> FleetFile {
     FleetFile::read("fleet.toml", text, Format::Toml, &catalogue()).unwrap()
 }
 
-fn sealer<'a>(state: &'a FleetState, key: &'a SecretKey, catalogue: &'a Catalogue) -> Sealer<'a> {
+fn by<'a>(state: &'a FleetState, key: &'a SecretKey, catalogue: &'a Catalogue) -> Sealer<'a> {
     Sealer::new(state, key.id(), Some(key), catalogue)
 }
 
 /// Resolves a file as one who knows these secrets.
 fn resolve(state: &FleetState, key: &SecretKey, text: &str, given: &[(&str, &str)]) -> Result<Vec<Resolved>, BadFile> {
     let catalogue = catalogue();
-    let mut sealer = sealer(state, key, &catalogue);
+    let mut sealer = by(state, key, &catalogue);
     for (name, value) in given {
         sealer.give(name.parse().unwrap(), SecretValue::from(value.as_bytes().to_vec()));
     }
@@ -147,14 +147,14 @@ fn recovery_keys_can_always_open() {
     let row = &SecretRow::all(&state, &catalogue(), None)[0];
     assert_eq!((row.state, row.missing.len()), (SecretState::Missing, 0));
     let mut sealer_catalogue = catalogue();
-    let mut sealer = sealer(&state, &anna, &sealer_catalogue);
+    let mut sealer = by(&state, &anna, &sealer_catalogue);
     let declaration = state.declarations().values().next().unwrap();
     let (publish, uses) = sealer.reseal(declaration, None).unwrap().unwrap();
     assert_eq!(uses, [SecretUse { name: "db".parse().unwrap(), news: News::Resealed, recipients: 4 }]);
     let state = enter(&state, Body::Publish(publish));
     assert_eq!(opens(&state, &safe).unwrap(), b"hunter2");
     sealer_catalogue = catalogue();
-    let mut sealer = sealer(&state, &anna, &sealer_catalogue);
+    let mut sealer = by(&state, &anna, &sealer_catalogue);
     let declaration = state.declarations().values().next().unwrap();
     assert!(sealer.reseal(declaration, None).unwrap().is_none(), "it is as it should be");
     assert!(sealer.reseal(declaration, Some(&"other".parse().unwrap())).unwrap().is_none());
@@ -168,11 +168,11 @@ fn who_cannot_read_it_leaves_it_or_must_say_what_it_is() {
     let named = file(FILE).secrets();
     assert_eq!(named.len(), 1);
     let catalogue = catalogue();
-    assert!(sealer(&state, &ci, &catalogue).unknown(&named).is_empty());
+    assert!(by(&state, &ci, &catalogue).unknown(&named).is_empty());
     assert!(plan(&state, &ci, FILE, &[]).is_empty(), "it fits, and stays");
 
     let joined = enter(&state, enroll(3, &[("role", "edge")]));
-    let mut sealer = sealer(&joined, &ci, &catalogue);
+    let mut sealer = by(&joined, &ci, &catalogue);
     assert_eq!(sealer.unknown(&named), ["db".parse().unwrap()]);
     sealer.give("db".parse().unwrap(), SecretValue::from(b"hunter2".to_vec()));
     assert!(sealer.unknown(&named).is_empty());
@@ -186,7 +186,7 @@ fn who_cannot_read_it_leaves_it_or_must_say_what_it_is() {
     assert!(error.starts_with("fleet.toml:7:"), "{error}");
     assert!(error.contains("it is not known what the secret `db` is"), "{error}");
     let state = base();
-    let mut sealer = sealer(&state, &anna, &catalogue);
+    let mut sealer = by(&state, &anna, &catalogue);
     sealer.pretend();
     let resolved = file(FILE).resolve(&catalogue, &mut OnlySecrets(sealer)).unwrap();
     assert_eq!(resolved[0].secrets[0].news, News::Unknown);
