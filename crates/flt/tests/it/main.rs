@@ -5,6 +5,7 @@
 mod cli;
 mod dev;
 mod fleet;
+mod hands;
 mod layering;
 mod nix_modules;
 mod processes;

@@ -107,7 +107,7 @@ impl Keeper {
         self.link.remove(&session);
         match ended {
             Ok(()) => tracing::info!("the network half is gone"),
-            Err(error) => tracing::warn!(error = scores::chain(&error), "the network half is cut off"),
+            Err(error) => tracing::warn!(error = scores::chain(&error), "the network half is gone"),
         }
     }
 

@@ -1,0 +1,9 @@
+//! An agent in two processes: one with a network and no rights, one with root's rights and no network.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+mod bed;
+mod blobs;
+mod liar;
+mod paper;
+mod split;
