@@ -265,7 +265,7 @@ impl FleetFile {
             let keys = secrets.iter().map(|one| one.recipients).max();
             let hint = keys.map_or_else(
                 || "name larger content with `file`, so that it travels beside the score".into(),
-                |keys| secret::too_large(keys),
+                secret::too_large,
             );
             return Err(Problem::at(&self.text, declared.at, what).hint(hint));
         }

@@ -83,9 +83,8 @@ pub(super) fn fill(
 /// What to do about a score that is too large because of its secrets.
 pub(super) fn too_large(keys: usize) -> String {
     format!(
-        "each secret takes about {} bytes for each of the {keys} keys that it is sealed to; put fewer secrets into one score, \
-         or split the group",
-        SEALED_BYTES_PER_KEY
+        "each secret takes about {SEALED_BYTES_PER_KEY} bytes for each of the {keys} keys that it is sealed to; put fewer secrets into one score, \
+         or split the group"
     )
 }
 
