@@ -11,3 +11,4 @@ mod nix_modules;
 mod processes;
 mod secrets;
 mod system;
+mod verifier;
