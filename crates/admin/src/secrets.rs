@@ -59,10 +59,16 @@ impl std::fmt::Display for SecretUse {
 }
 
 /// Everybody who can open a secret that `publisher` publishes for these nodes: the nodes, the recovery keys, and the
-/// publisher. A node that is set apart is left out.
-pub fn recipients(state: &FleetState, on: &Selector, within: &[Selector], publisher: NodeId) -> BTreeSet<NodeId> {
+/// publisher, if there is one still. A node that is set apart is left out.
+pub fn recipients(state: &FleetState, on: &Selector, within: &[Selector], publisher: Option<NodeId>) -> BTreeSet<NodeId> {
     let recovery = state.recovery().map(|set| set.recovery.keys.as_slice()).unwrap_or_default();
-    nodes(state, on, within).chain(recovery.iter().map(|founder| founder.key)).chain([publisher]).collect()
+    nodes(state, on, within).chain(recovery.iter().map(|founder| founder.key)).chain(publisher).collect()
+}
+
+/// The key that somebody who published has now; nothing if that is no admin any more.
+fn present(state: &FleetState, author: NodeId) -> Option<NodeId> {
+    let key = state.successor(author).unwrap_or(author);
+    state.admins().contains_key(&key).then_some(key)
 }
 
 fn nodes<'a>(state: &'a FleetState, on: &'a Selector, within: &'a [Selector]) -> impl Iterator<Item = NodeId> + 'a {

@@ -11,7 +11,7 @@ use protocols::{
 use scores::Catalogue;
 use serde_json::Value;
 
-use super::{Named, News, SecretUse, Spot, published, recipients};
+use super::{Named, News, SecretUse, Spot, present, published, recipients};
 use crate::fleetfile::ResolveError;
 
 /// A secret that is to be sealed.
@@ -73,18 +73,39 @@ impl From<SealError> for ResolveError {
 pub struct Sealer<'a> {
     state: &'a FleetState,
     id: NodeId,
-    key: Option<&'a SecretKey>,
+    keys: Vec<&'a SecretKey>,
     catalogue: &'a Catalogue,
     given: BTreeMap<Name, SecretValue>,
     pretends: bool,
+    insists: bool,
     done: BTreeMap<(DeclarationName, Name), (SealedText, News)>,
 }
 
 impl<'a> Sealer<'a> {
     /// Seals as the admin with this id, for the fleet as it is in `state`. With a key that is elsewhere, as in an
     /// ssh-agent, nothing that is published can be opened.
-    pub const fn new(state: &'a FleetState, id: NodeId, key: Option<&'a SecretKey>, catalogue: &'a Catalogue) -> Self {
-        Self { state, id, key, catalogue, given: BTreeMap::new(), pretends: false, done: BTreeMap::new() }
+    pub fn new(state: &'a FleetState, id: NodeId, key: Option<&'a SecretKey>, catalogue: &'a Catalogue) -> Self {
+        Self {
+            state,
+            id,
+            keys: key.into_iter().collect(),
+            catalogue,
+            given: BTreeMap::new(),
+            pretends: false,
+            insists: false,
+            done: BTreeMap::new(),
+        }
+    }
+
+    /// Opens what is published with this key too: a former one of this admin, or a recovery key.
+    pub fn open_with(&mut self, key: &'a SecretKey) {
+        self.keys.push(key);
+    }
+
+    /// From now on a secret that is sealed to other keys than today's is an error where it cannot be sealed again. Else
+    /// what we cannot open stays as long as every node can open it, and if only its publisher's own key is another one now.
+    pub const fn insist(&mut self) {
+        self.insists = true;
     }
 
     /// What a secret shall be, whatever is published.
@@ -105,7 +126,7 @@ impl<'a> Sealer<'a> {
             let stays = || {
                 let old = self.state.declarations().get(declaration)?;
                 let text = published(self.catalogue, old).into_iter().find(|text| text.name() == secret)?;
-                Some(self.is_for_all(&text, on, old))
+                Some(self.is_as_it_should_be(&text, on) || self.may_stay(&text, on, old))
             };
             let known = self.given.contains_key(secret) || stays() == Some(true) || self.elsewhere(secret).is_some();
             if !known {
@@ -140,10 +161,13 @@ impl<'a> Sealer<'a> {
             let text = published(self.catalogue, old).into_iter().find(|text| text.name() == wanted.secret)?;
             Some((old, text))
         });
-        let fits = old.as_ref().is_some_and(|(old, text)| text.is_for(place) && self.is_for_all(text, wanted.on, old));
+        let in_place = old.as_ref().filter(|(_, text)| text.is_for(place));
+        let fits = in_place.is_some_and(|(_, text)| self.is_as_it_should_be(text, wanted.on));
+        let may_stay = fits || in_place.is_some_and(|(old, text)| self.may_stay(text, wanted.on, old));
         let opened = old.as_ref().and_then(|(old, text)| self.open(old, text));
         let (value, news) = match (self.given.get(wanted.secret), old, opened) {
-            (None, Some((_, text)), _) if fits => return Ok((text, News::Unchanged)),
+            (None, Some((_, text)), Some(_)) if fits => return Ok((text, News::Unchanged)),
+            (None, Some((_, text)), None) if may_stay => return Ok((text, News::Unchanged)),
             (Some(given), Some((_, text)), Some(opened)) if opened.is(given) => {
                 if fits {
                     return Ok((text, News::Unchanged));
@@ -162,19 +186,33 @@ impl<'a> Sealer<'a> {
                 }
             },
         };
-        let to = recipients(self.state, wanted.on, &[], self.id);
+        let to = recipients(self.state, wanted.on, &[], Some(self.id));
         Ok((SealedText::seal(wanted.secret.clone(), place, &value, &to)?, news))
     }
 
-    /// Whether a published form is sealed to exactly those who shall have it: with the one who published it, or with us.
-    fn is_for_all(&self, text: &SealedText, on: &Selector, old: &Declaration) -> bool {
+    /// Whether a published form is sealed to exactly the nodes and recovery keys of today and to one admin of today.
+    fn is_as_it_should_be(&self, text: &SealedText, on: &Selector) -> bool {
         let found = text.recipients();
-        let with = |publisher: NodeId| found == Tags::of(recipients(self.state, on, &[], publisher));
-        with(old.author) || with(self.id)
+        let nobody = recipients(self.state, on, &[], None);
+        // One key more than these, and whose that is is looked up rather than tried.
+        if found.len() > nobody.len() + 1 {
+            return false;
+        }
+        let admins = self.state.admins().keys().copied().chain([self.id]).filter(|id| found.has(*id));
+        let with = |admin: NodeId| found == Tags::of(nobody.iter().copied().chain([admin]).collect::<BTreeSet<_>>());
+        admins.into_iter().any(with)
+    }
+
+    /// Whether a published form that we cannot open is good enough: sealed to all who shall have it, and to the key that
+    /// its publisher had.
+    fn may_stay(&self, text: &SealedText, on: &Selector, old: &Declaration) -> bool {
+        let with = |publisher| text.recipients() == Tags::of(recipients(self.state, on, &[], publisher));
+        !self.insists && (with(Some(old.author)) || with(present(self.state, old.author)))
     }
 
     fn open(&self, declaration: &Declaration, text: &SealedText) -> Option<SecretValue> {
-        text.open(Spot { kind: &declaration.kind, subject: &declaration.subject }.place(), self.key?).ok()
+        let place = Spot { kind: &declaration.kind, subject: &declaration.subject }.place();
+        self.keys.iter().find_map(|key| text.open(place, key).ok())
     }
 
     /// The newest published value under this name that we can open, in whatever declaration.

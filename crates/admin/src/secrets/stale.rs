@@ -8,7 +8,7 @@ use protocols::{DeclarationName, FleetState, Name, SealedText, SecretKey};
 use scores::Catalogue;
 use serde::Serialize;
 
-use super::{Spot, nodes, published, recipients};
+use super::{Spot, nodes, present, published, recipients};
 use crate::race;
 
 /// A published secret in a table.
@@ -78,7 +78,7 @@ impl SecretRow {
             .filter_map(|id| state.members().get(&id).map(|member| member.name.clone()))
             .collect();
         missing.sort_unstable();
-        let wanted = recipients(state, on, within, *author);
+        let wanted = recipients(state, on, within, present(state, *author));
         let secret_state = if found == Tags::of(wanted.iter().copied()) {
             SecretState::Sealed
         } else if wanted.iter().any(|id| !found.has(*id)) {

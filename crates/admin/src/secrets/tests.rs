@@ -1,4 +1,4 @@
-use protocols::entry::{Founder, Recovery, SetRecovery};
+use protocols::entry::{Founder, Recovery, Rotate, SetRecovery};
 use protocols::secret::Place;
 use protocols::{Body, SecretKey, SecretValue};
 use scores::catalogue;
@@ -246,4 +246,44 @@ fn a_score_with_too_many_secrets_for_too_many_nodes_says_what_to_do() {
     assert_eq!(resolve(&state, &anna, &secrets(3), &given).unwrap()[0].secrets[2].recipients, 701);
     let error = resolve(&state, &anna, &secrets(4), &given).unwrap_err().to_string();
     assert!(error.contains("for each of the 701 keys") && error.contains("split the group"), "{error}");
+}
+
+#[test]
+fn a_node_with_another_key_has_it_sealed_to_that_one() {
+    let anna = fleet().0;
+    let (state, _) = apply(&base(), &anna, FILE, &[("db", "hunter2")]);
+    let new = SecretKey::from_seed(&[88; 32]);
+    let rotate = Body::Rotate(Rotate::new(state.fleet(), node_key(1).id(), &new));
+    let state = Author::new(node_key(1)).sign(&state, &Intent::Enter(rotate), NOW).unwrap().1;
+    let row = &SecretRow::all(&state, &catalogue(), None)[0];
+    assert_eq!((row.state, row.missing.as_slice()), (SecretState::Missing, &["edge-1".parse().unwrap()][..]));
+    let (state, news) = apply(&state, &anna, FILE, &[]);
+    assert_eq!(news, [News::Resealed]);
+    assert_eq!(opens(&state, &new).unwrap(), b"hunter2");
+    assert_eq!(opens(&state, &node_key(1)), None, "the old key opens nothing that is published from now on");
+}
+
+#[test]
+fn an_admin_with_another_key_reads_with_the_old_one_until_it_is_sealed_again() {
+    let (anna, new) = (fleet().0, SecretKey::from_seed(&[89; 32]));
+    let (state, _) = apply(&base(), &anna, FILE, &[("db", "hunter2")]);
+    let state = enter(&state, Body::Rotate(Rotate::new(state.fleet(), anna.id(), &new)));
+    let (catalogue, named) = (catalogue(), file(FILE).secrets());
+    assert_eq!(SecretRow::all(&state, &catalogue, None)[0].state, SecretState::Missing);
+    // Every node can read it: an apply leaves it, and to seal it again takes the old key.
+    assert!(plan(&state, &new, FILE, &[]).is_empty());
+    let declaration = state.declarations().values().next().unwrap();
+    let mut sealer = by(&state, &new, &catalogue);
+    sealer.insist();
+    assert_eq!(sealer.unknown(&named), ["db".parse().unwrap()]);
+    assert!(matches!(sealer.reseal(declaration, None), Err(SealError::Unknown { .. })));
+    let mut sealer = by(&state, &new, &catalogue);
+    sealer.insist();
+    sealer.open_with(&anna);
+    assert!(sealer.unknown(&named).is_empty());
+    let (publish, _) = sealer.reseal(declaration, None).unwrap().unwrap();
+    let state = Author::new(new.clone()).sign(&state, &Intent::Enter(Body::Publish(publish)), NOW).unwrap().1;
+    assert_eq!(opens(&state, &new).unwrap(), b"hunter2");
+    assert_eq!(opens(&state, &anna), None);
+    assert_eq!(SecretRow::all(&state, &catalogue, None)[0].state, SecretState::Sealed);
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use protocols::entry::Publish;
 use protocols::secret::SECRET_BYTES_MAX;
-use protocols::{Body, DeclarationName, FleetState, Name, SecretValue};
+use protocols::{Body, DeclarationName, FleetState, Name, SecretKey, SecretValue};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -51,13 +51,16 @@ pub(crate) struct SecretFile {
 /// `flt admin secret reseal`.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  flt admin secret reseal\n  flt admin secret reseal db-password\n\nNodes that joined, or whose key changed, can open a secret once it is sealed again. Its value is read with this admin's key, which is possible for the admin who published it; others give it with --secret-file."
+    after_long_help = "Examples:\n  flt admin secret reseal\n  flt admin secret reseal db-password\n\nNodes that joined, or whose key changed, can open a secret once it is sealed again. Its value is read with this admin's key, which is possible for the admin who published it; others give it with --secret-file. After the key of that admin was lost, a recovery key reads it: --open-with."
 )]
 pub(crate) struct ResealArgs {
     /// Only this secret
     name: Option<Name>,
     #[command(flatten)]
     values: ValueArgs,
+    /// Read what is published with this key too: a former key of yours, or a recovery key
+    #[arg(long, value_name = "KEYFILE")]
+    open_with: Vec<PathBuf>,
     #[command(flatten)]
     wait: WaitArgs,
     /// Only show what would be sealed again
@@ -276,9 +279,12 @@ pub(super) async fn reseal(args: ResealArgs, admin: &Admin<'_>) -> anyhow::Resul
 
 async fn reseal_online(args: &ResealArgs, online: &mut Online<'_>) -> anyhow::Result<Code> {
     let (state, catalogue) = (online.state()?, scores::catalogue());
+    let others = args.open_with.iter().map(|path| open(path, online.admin.out)).collect::<anyhow::Result<Vec<_>>>()?;
     let sealed = {
         let named = published(&state, &catalogue, args.name.as_ref())?;
         let mut sealer = sealer(&state, online, &catalogue);
+        others.iter().for_each(|key| sealer.open_with(key));
+        sealer.insist();
         args.values.give(&mut sealer, &names(&named), false, online.admin.out)?;
         ask_for(sealer.unknown(&named), &mut sealer, online.admin.out)?;
         seal(&state, &mut sealer, args.name.as_ref())?
@@ -312,6 +318,12 @@ async fn set_online(args: &SetArgs, online: &mut Online<'_>) -> anyhow::Result<C
         seal(&state, &mut sealer, Some(&args.name))?
     };
     publish(sealed, &state, &args.wait, args.dry_run, online).await
+}
+
+/// Reads another key.
+fn open(path: &Path, out: &Output) -> anyhow::Result<SecretKey> {
+    let ask = || out.passphrase(&format!("Passphrase of {}: ", path.display())).map(|typed| typed.as_str().to_owned());
+    SecretKey::read(path, ask).with_context(|| format!("cannot use the key {}", path.display()))
 }
 
 /// The published secrets, or those of one name, which must be there then.
