@@ -1,25 +1,29 @@
 //! The agent itself: what it holds, how it is opened, what runs.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocols::control::Locate;
+use protocols::control::{Locate, TAIL_BATCH_BYTES_MAX, TAIL_BATCH_MAX};
 use protocols::entry::{Head, Role, Verb};
 use protocols::record::VerifiedRecord;
-use protocols::store::{Ledger, LedgerError, RecordBook, Store, StoreError};
+use protocols::store::{Ledger, LedgerError, RecordBook, Store, StoreError, Tail, Values};
 use protocols::ticket::InviteSecret;
-use protocols::{FleetState, Millis, Name, NodeId, PeerAddr, Refusal, SecretKey, SignedEntry, Ticket, alpn};
-use tokio::sync::{Notify, watch};
+use protocols::{FleetState, Millis, Name, NodeId, PeerAddr, SecretKey, SignedEntry, Ticket, alpn};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::fetcher::Fetcher;
+use crate::gossip::{MAIL_MAX, Mail, ends_the_alarm};
 use crate::hands::Hands;
 use crate::hands::wire::{ENTRIES_BYTES_MAX, ENTRIES_MAX};
 use crate::reports::Facts;
 use crate::sync::ANSWER_DEADLINE;
 use crate::uplink::Uplink;
+use crate::witness::Witness;
+use crate::witness::weigh::refused_at;
 
 /// Where the time comes from: the system's clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -63,6 +67,17 @@ pub enum OpenError {
     Records(#[from] StoreError),
 }
 
+/// Why entries were not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TakeError {
+    /// They are not sound, or cannot be stored.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// None are taken.
+    #[error("this node takes no entries until an operator or an admin resolves it: {0}")]
+    Refusing(String),
+}
+
 /// Figures for `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
@@ -72,6 +87,12 @@ pub struct Stats {
     pub connected: bool,
     /// Whether a coordinator showed a history that differs from ours, since the start.
     pub split: bool,
+    /// Whether no more entries are taken, because of that.
+    pub refuses: bool,
+    /// Whether entries are missing that are known to exist.
+    pub behind: bool,
+    /// Whether nobody has been heard for so long that nobody knows.
+    pub unsure: bool,
     /// Heartbeats sent.
     pub beats: u64,
     /// Heartbeats that nobody answered in time.
@@ -99,6 +120,13 @@ pub struct Agent {
     pub(crate) coordinator: watch::Sender<Option<NodeId>>,
     /// A coordinator showed two histories: an alarm that stays.
     split: AtomicBool,
+    /// What coordinators signed for, and what is held against them.
+    pub(crate) witness: Witness,
+    /// What is to be looked into.
+    pub(crate) mail: mpsc::Sender<Mail>,
+    incoming: Mutex<Option<mpsc::Receiver<Mail>>>,
+    /// The data folder.
+    pub(crate) folder: PathBuf,
     /// Wakes the tail: an entry is known to be missing.
     pub(crate) behind: Notify,
     /// Wakes the reporter: a record was written.
@@ -128,10 +156,17 @@ impl Agent {
         facts: Arc<dyn Facts>,
     ) -> Result<Arc<Self>, OpenError> {
         let ledger = Ledger::open(Arc::clone(&store), Some(options.ticket.fleet))?;
+        let folder = store.dir().to_owned();
+        let witness = Witness::open(Values::new(Arc::clone(&store)))?;
+        let (mail, incoming) = mpsc::channel(MAIL_MAX);
         let book = RecordBook::open(store, options.key.clone())?;
         let state = ledger.state().cloned();
+        // What is learned last is tried first, and the ledger may be newer than the ticket.
         for coordinator in &options.ticket.coordinators {
             uplink.learn(coordinator.clone());
+        }
+        if let Some(state) = &state {
+            learn_places(uplink.as_ref(), state);
         }
         let this = Self {
             uplink,
@@ -144,7 +179,11 @@ impl Agent {
             state: watch::Sender::new(state),
             coordinator: watch::Sender::new(None),
             hinted: AtomicU64::new(0),
-            split: AtomicBool::new(false),
+            split: AtomicBool::new(witness.refuses()),
+            witness,
+            mail,
+            incoming: Mutex::new(Some(incoming)),
+            folder,
             behind: Notify::new(),
             written: Notify::new(),
             beats: AtomicU64::new(0),
@@ -178,10 +217,14 @@ impl Agent {
 
     /// The figures of now.
     pub fn stats(&self) -> Stats {
+        let standing = self.standing();
         Stats {
             head: self.head().map_or(0, |h| h.seq),
             connected: self.is_connected(),
             split: self.split.load(Ordering::Relaxed),
+            refuses: standing.refuses.is_some(),
+            behind: standing.behind_since.is_some(),
+            unsure: standing.unsure,
             beats: self.beats.load(Ordering::Relaxed),
             missed: self.missed.load(Ordering::Relaxed),
             plays: self.plays.load(Ordering::Relaxed),
@@ -191,18 +234,20 @@ impl Agent {
     /// Runs until `stop`.
     pub async fn run(self: &Arc<Self>, stop: CancellationToken) {
         self.publish_all_records();
+        let incoming = lock(&self.incoming).take();
         tokio::join!(
             self.sync_loop(stop.clone()),
             self.beat_loop(stop.clone()),
             self.push_loop(stop.clone()),
             self.facts_loop(stop.clone()),
             self.conductor_loop(stop.clone()),
+            self.witness_all(incoming, stop.clone()),
             self.hands.attend(Arc::clone(self), stop),
         );
     }
 
-    /// Whether a key may connect with this protocol: coordinators, and admins whose rights reach this node. Before the
-    /// ledger is here, the coordinators of the ticket.
+    /// Whether a key may connect with this protocol: coordinators, other agents for what members tell each other, and
+    /// admins. Before the ledger is here, the coordinators of the ticket.
     pub fn allows(&self, peer: NodeId, protocol: &[u8]) -> bool {
         let from_ticket = self.options.ticket.coordinators.iter().any(|c| c.id == peer);
         let Some(state) = self.state() else { return from_ticket && protocol != alpn::BLOBS };
@@ -212,7 +257,9 @@ impl Agent {
         match protocol {
             // Members fetch artifacts from one another.
             alpn::BLOBS => state.knows(peer),
-            alpn::NODE => self.is_reader(&state, peer),
+            // What members may ask differs: each request says whose it is to make.
+            alpn::NODE => state.knows(peer),
+            alpn::HEADS => state.is_agent(peer),
             _ => false,
         }
     }
@@ -288,9 +335,22 @@ impl Agent {
         lock(&self.ledger).range(from, ENTRIES_MAX, ENTRIES_BYTES_MAX)
     }
 
+    /// Entries after a place, a bounded number of them, for a coordinator.
+    pub(crate) fn tail(&self, after: Option<Head>) -> Result<Option<Tail>, StoreError> {
+        lock(&self.ledger).tail(after, TAIL_BATCH_MAX, TAIL_BATCH_BYTES_MAX)
+    }
+
     /// Founds the ledger or appends to it, and lets everybody know.
-    pub(crate) fn append(&self, mut entries: Vec<SignedEntry>) -> Result<(), LedgerError> {
+    pub(crate) fn append(&self, mut entries: Vec<SignedEntry>) -> Result<(), TakeError> {
         let mut ledger = lock(&self.ledger);
+        if let Some(alarm) = self.witness.alarm() {
+            let ends = ledger.state().is_some_and(|state| ends_the_alarm(state, &entries, &alarm.accused));
+            if !ends {
+                return Err(TakeError::Refusing(alarm.why));
+            }
+            self.witness.stand_down().map_err(LedgerError::from)?;
+            tracing::warn!("an admin took the accused coordinator away: entries are taken again");
+        }
         if ledger.state().is_none() && !entries.is_empty() {
             ledger.found(entries.remove(0), self.options.ticket.fleet)?;
         }
@@ -312,10 +372,26 @@ impl Agent {
         drop(ledger);
         let before = self.state.borrow().as_ref().map(|s| s.head());
         if let Some(state) = state.filter(|s| Some(s.head()) != before) {
+            learn_places(self.uplink.as_ref(), &state);
             self.state.send_replace(Some(state));
             self.uplink.recheck();
         }
-        result.map(|_| ())
+        Ok(result.map(|_| ())?)
+    }
+
+    /// Reads the ledger.
+    pub(crate) fn with_ledger<T>(&self, read: impl FnOnce(&Ledger) -> T) -> T {
+        read(&lock(&self.ledger))
+    }
+
+    pub(crate) fn set_split(&self) {
+        self.split.store(true, Ordering::Relaxed);
+    }
+
+    async fn witness_all(self: &Arc<Self>, incoming: Option<mpsc::Receiver<Mail>>, stop: CancellationToken) {
+        if let Some(incoming) = incoming {
+            self.witness_loop(incoming, stop).await;
+        }
     }
 
     /// Whether everything that any coordinator spoke of is here.
@@ -338,8 +414,11 @@ impl Agent {
                 ids.push(c.id);
             }
         }
-        // Those with an address in the ticket first: of the others only a lookup could tell where they are.
-        ids.sort_by_key(|id| !self.options.ticket.coordinators.iter().any(|c| c.id == *id));
+        // Those with an address first: of the others only a lookup could tell where they are.
+        let state = self.state();
+        let placed =
+            |id: &NodeId| state.as_ref().is_some_and(|s| s.members().get(id).is_some_and(|m| m.place.is_some()));
+        ids.sort_by_key(|id| !placed(id) && !self.options.ticket.coordinators.iter().any(|c| c.id == *id));
         ids
     }
 
@@ -366,30 +445,15 @@ impl Agent {
     }
 }
 
-/// Why an entry could not have stood at a place of the ledger; nothing if it could.
-fn refused_at(ledger: &Ledger, seq: u64, entry: &SignedEntry) -> Option<Refusal> {
-    let mut state: Option<FleetState> = None;
-    let mut next = 0;
-    while next < seq {
-        let count = usize::try_from(seq - next).unwrap_or(usize::MAX).min(REPLAY_ENTRIES);
-        // A disk that cannot be read proves nothing against anybody.
-        let batch = ledger.range(next, count, REPLAY_BYTES).ok().filter(|b| !b.is_empty());
-        for signed in batch? {
-            let verified = signed.verify().ok()?;
-            match &mut state {
-                None => state = Some(FleetState::found(&verified).ok()?),
-                Some(state) => state.apply(&verified).ok()?,
-            }
-            next += 1;
+/// Remembers where coordinators say they are; what was known before stays known.
+fn learn_places(uplink: &dyn Uplink, state: &FleetState) {
+    for (id, member) in state.with_role(Role::Coordinator) {
+        if let Some(place) = &member.place {
+            let relay = place.relay.as_ref().map(|r| r.url.clone());
+            uplink.learn(PeerAddr { id, addrs: place.addrs.clone(), relay });
         }
     }
-    let verified = entry.clone().verify().ok()?;
-    state?.apply(&verified).err()
 }
-
-/// How many entries, and how many bytes of them, are read at once to look at an older state.
-const REPLAY_ENTRIES: usize = 1024;
-const REPLAY_BYTES: usize = 8 * 1024 * 1024;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

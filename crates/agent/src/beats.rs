@@ -15,6 +15,10 @@ use crate::agent::Agent;
 const BEAT_DEADLINE: Duration = Duration::from_secs(5);
 /// After how many unanswered heartbeats a connection is given up.
 const MISSES_MAX: u32 = 3;
+/// The same where there is another coordinator to go to.
+const MISSES_MAX_OF_SEVERAL: u32 = 2;
+/// How soon after one unanswered heartbeat the next follows where there is another coordinator to go to.
+const DOUBT: Duration = Duration::from_millis(500);
 /// How soon after a new entry a heartbeat says that it is known; nodes are spread over one second more.
 const HURRY: Duration = Duration::from_millis(500);
 /// How often, at most, the history of heartbeats is written: disks and documents must bear it for years.
@@ -83,6 +87,11 @@ impl Agent {
                 Ok(Ok(Ok(ack))) => {
                     turned = misses > 0;
                     misses = 0;
+                    if let Err(error) = self.claimed(coordinator, ack.head, ack.claim) {
+                        tracing::warn!(%error, "connecting anew");
+                        self.uplink.reset(coordinator);
+                        continue;
+                    }
                     self.heard_of(ack.head.seq);
                     if ack.records_differ {
                         self.reconcile(coordinator).await;
@@ -95,7 +104,11 @@ impl Agent {
                 Ok(Err(_)) | Err(_) => {
                     misses += 1;
                     self.missed.fetch_add(1, Ordering::Relaxed);
-                    if misses >= MISSES_MAX {
+                    let several = self.coordinators().len() > 1;
+                    if several {
+                        ticks.reset_after(DOUBT);
+                    }
+                    if misses >= if several { MISSES_MAX_OF_SEVERAL } else { MISSES_MAX } {
                         tracing::warn!(coordinator = %coordinator.short(), misses, "heartbeats go unanswered: connecting anew");
                         self.uplink.reset(coordinator);
                         misses = 0;

@@ -1,9 +1,10 @@
-//! What admins ask of this node directly.
+//! What admins and coordinators ask of this node directly.
 
 use std::sync::Arc;
 
 use protocols::NodeId;
-use protocols::control::{Denied, Echoed};
+use protocols::control::{Denied, Echoed, TailBatch};
+use protocols::entry::Head;
 use protocols::node::{Draft, NodeMessage, Planned};
 use scores::Assignment;
 
@@ -25,10 +26,24 @@ impl Agent {
                 let answer = self.plan(caller, m.inner.0).await;
                 m.tx.send(answer).await
             }
+            NodeMessage::Tail(m) => m.tx.send(self.give(caller, m.inner.after)).await,
+            NodeMessage::Witness(m) => m.tx.send(self.testify(caller)).await,
+            NodeMessage::Chain(m) => m.tx.send(self.chain(caller, m.inner.from)).await,
         };
         if let Err(error) = sent {
             tracing::debug!(node = %caller, %error, "the caller went away");
         }
+    }
+
+    /// This node's copy of the ledger, for a coordinator that lacks some of it.
+    fn give(&self, caller: NodeId, after: Option<Head>) -> Result<TailBatch, Denied> {
+        let state = self.state().ok_or_else(|| Denied::Unavailable("the node has no ledger yet".into()))?;
+        if !state.is_coordinator(caller) {
+            return Err(Denied::NotAllowed("order this fleet's ledger".into()));
+        }
+        let tail = self.tail(after).map_err(|e| Denied::Unavailable(e.to_string()))?;
+        let tail = tail.ok_or_else(|| Denied::Unavailable("the node has no ledger yet".into()))?;
+        Ok(TailBatch { entries: tail.entries, head: tail.head, claim: None, end: None })
     }
 
     async fn plan(&self, caller: NodeId, draft: Draft) -> Result<Planned, Denied> {

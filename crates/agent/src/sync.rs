@@ -4,19 +4,25 @@ use std::time::Duration;
 
 use protocols::control::{Hello, Tail, TailBatch, Welcome};
 use protocols::enroll::{EnrollError, RedeemInvite};
+use protocols::entry::Head;
 use protocols::entry::Redeem;
 use protocols::incoming::Incoming;
 use protocols::store::LedgerError;
-use protocols::{Name, NodeId};
+use protocols::{HeadClaim, Name, NodeId, Signature, SignedEntry};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, TakeError};
+use crate::gossip::{Source, Unsigned};
 
 /// How long a coordinator may take to answer.
 pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// The pause before the first new try, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long one may take to say hello where there are others.
+const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+/// The pause before the next of several coordinators is tried.
+const NEXT: Duration = Duration::from_millis(100);
 /// How long a coordinator may speak of entries and send none of them.
 const WITHHELD_AFTER: Duration = Duration::from_secs(60);
 /// How many batches may wait to be verified.
@@ -32,14 +38,16 @@ enum SyncError {
     NotEnrolled(String),
     #[error("the coordinator speaks of entry {claimed} and sends nothing after entry {ours}")]
     Withheld { claimed: u64, ours: u64 },
-    #[error("the coordinator sent what cannot be")]
-    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Unsigned(#[from] Unsigned),
+    #[error("the coordinator's entries were not taken")]
+    Take(#[from] TakeError),
 }
 
 impl Agent {
     pub(crate) async fn sync_loop(&self, stop: CancellationToken) {
         let mut pause = PAUSE.0;
-        let mut turn = 0;
+        let (mut turn, mut failed) = (0, 0);
         loop {
             let coordinators = self.coordinators();
             let before = self.head();
@@ -51,7 +59,7 @@ impl Agent {
                 () = stop.cancelled() => return,
                 result = self.follow_coordinator(coordinator) => result,
             };
-            self.coordinator.send_replace(None);
+            let followed = self.coordinator.send_replace(None).is_some();
             match result {
                 Ok(()) => tracing::info!(coordinator = %coordinator.short(), "the coordinator went away"),
                 Err(error) => {
@@ -61,13 +69,21 @@ impl Agent {
                     self.uplink.reset(coordinator);
                 }
             }
-            pause = if self.head() == before { (pause * 2).min(PAUSE.1) } else { PAUSE.0 };
             turn += 1;
-            // Nodes that lost one coordinator must not all come back in one instant.
+            failed = if followed { 1 } else { failed + 1 };
+            // Nodes that lost one coordinator must not all come to another in one instant.
             let spread = u32::from(self.id().as_bytes()[0]);
+            let wait = if failed < coordinators.len() {
+                // There are others that were not tried since one answered.
+                NEXT + NEXT * spread / 256
+            } else {
+                failed = 0;
+                pause = if self.head() == before { (pause * 2).min(PAUSE.1) } else { PAUSE.0 };
+                pause + pause * spread / 512
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause + pause * spread / 512) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -78,6 +94,7 @@ impl Agent {
         if welcome.fleet != self.options.ticket.fleet {
             return Err(SyncError::OtherFleet(welcome.fleet));
         }
+        self.claimed(coordinator, welcome.head, welcome.claim)?;
         self.welcomed(welcome.head.seq);
         if let Some(document) = welcome.document {
             self.uplink.follow(document, coordinator);
@@ -99,7 +116,7 @@ impl Agent {
         loop {
             tokio::select! {
                 batch = batches.next() => match batch {
-                    Ok(Some(batch)) => self.take(batch)?,
+                    Ok(Some(batch)) => self.take(coordinator, batch)?,
                     Ok(None) | Err(_) => return Ok(()),
                 },
                 error = &mut withheld => return Err(error),
@@ -126,10 +143,30 @@ impl Agent {
         }
     }
 
-    fn take(&self, batch: TailBatch) -> Result<(), SyncError> {
+    /// Takes a batch, whose head and last entry the coordinator must have signed for: what it serves can be held against
+    /// it.
+    fn take(&self, coordinator: NodeId, batch: TailBatch) -> Result<(), SyncError> {
+        let signed = |head: Head, signature: Option<Signature>| {
+            let claim = signature
+                .and_then(|signature| HeadClaim::checked(self.options.ticket.fleet, head, coordinator, signature));
+            claim.ok_or_else(|| Unsigned::of(head))
+        };
+        let newest = signed(batch.head, batch.claim)?;
         self.heard_of(batch.head.seq);
-        if !batch.entries.is_empty() {
-            self.append(batch.entries)?;
+        let mut last = newest;
+        if let Some(end) = batch.entries.last().and_then(head_of).filter(|end| *end != batch.head) {
+            last = signed(end, batch.end)?;
+        }
+        if !batch.entries.is_empty()
+            && let Err(error) = self.append(batch.entries)
+        {
+            if matches!(error, TakeError::Ledger(LedgerError::Fork { .. })) {
+                self.suspect(last, Source::Coordinator(coordinator));
+            }
+            return Err(error.into());
+        }
+        for claim in [last, newest] {
+            self.claimed(coordinator, claim.head, claim.signature)?;
         }
         Ok(())
     }
@@ -156,7 +193,7 @@ impl Agent {
         let batches = batches.ok_or_else(|| SyncError::Unreachable("no entries in time".into()))?;
         let before = self.head();
         for batch in batches {
-            self.take(batch)?;
+            self.take(coordinator, batch)?;
         }
         if self.head() != before && !self.caught_up() {
             self.behind.notify_one();
@@ -183,7 +220,8 @@ impl Agent {
     }
 
     async fn hello(&self, coordinator: NodeId) -> Result<Welcome, SyncError> {
-        let answer = timeout(ANSWER_DEADLINE, self.uplink.control(coordinator).rpc(Hello)).await;
+        let deadline = if self.coordinators().len() > 1 { HELLO_DEADLINE } else { ANSWER_DEADLINE };
+        let answer = timeout(deadline, self.uplink.control(coordinator).rpc(Hello)).await;
         let answer = answer.map_err(|_| SyncError::Unreachable("no answer in time".into()))?;
         let answer = answer.map_err(|e| SyncError::Unreachable(scores::chain(&e)))?;
         answer.map_err(|denied| SyncError::NotEnrolled(denied.to_string()))
@@ -205,4 +243,10 @@ impl Agent {
             Err(refused) => Err(SyncError::NotEnrolled(refused.to_string())),
         }
     }
+}
+
+/// What an entry would be as the newest; nothing for bytes that are no entry, which are refused in any case.
+fn head_of(entry: &SignedEntry) -> Option<Head> {
+    let verified = entry.clone().verify().ok()?;
+    Some(Head { seq: verified.seq(), hash: verified.hash() })
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use protocols::control::Control;
 use protocols::enroll::Enrollment;
+use protocols::node::Node;
 use protocols::{BlobRef, NodeId, PeerAddr};
 
 /// A boxed future, so that [`Uplink`] can be a trait object.
@@ -29,6 +30,12 @@ pub trait Uplink: Send + Sync + 'static {
     fn fresh_control(&self, coordinator: NodeId) -> BoxFuture<'_, Result<irpc::Client<Control>, UplinkError>>;
     /// A client of a coordinator's enrolment.
     fn enrollment(&self, coordinator: NodeId) -> irpc::Client<Enrollment>;
+    /// A client of another agent.
+    fn node(&self, agent: NodeId) -> irpc::Client<Node>;
+    /// Says something to the neighbours in the gossip of heads, as far as that goes.
+    fn tell(&self, message: Bytes);
+    /// Looks for neighbours in the gossip of heads among these.
+    fn mingle(&self, agents: Vec<NodeId>);
     /// Throws a connection away that is found dead.
     fn reset(&self, coordinator: NodeId);
     /// Remembers where a node is.

@@ -70,8 +70,7 @@ impl MeshBuilder {
     #[must_use]
     pub fn heads(self, topic: [u8; 32]) -> (Self, Heads, mpsc::Receiver<HeadsEvent>) {
         let endpoint = self.endpoint().clone();
-        let gossip =
-            Gossip::builder().alpn(alpn::HEADS).max_message_size(GOSSIP_BYTES_MAX).spawn(endpoint.clone());
+        let gossip = Gossip::builder().alpn(alpn::HEADS).max_message_size(GOSSIP_BYTES_MAX).spawn(endpoint.clone());
         let (say, commands) = mpsc::channel(QUEUED_MAX);
         let (events, heard) = mpsc::channel(QUEUED_MAX);
         let builder = self.accept(alpn::HEADS, gossip.clone());

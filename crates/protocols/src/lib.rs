@@ -24,6 +24,7 @@ pub mod relay_token;
 pub mod seal;
 pub mod secret;
 pub mod selector;
+pub mod standing;
 pub mod state;
 pub mod store;
 pub mod ticket;

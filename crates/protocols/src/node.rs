@@ -1,12 +1,14 @@
-//! What admins ask of an agent directly.
+//! What admins and coordinators ask of an agent directly.
 
 use irpc::channel::oneshot;
 use irpc::rpc_requests;
 use serde::{Deserialize, Serialize};
 
-use crate::control::{Denied, Echoed};
+use crate::control::{Denied, Echoed, TailBatch};
+use crate::entry::{Head, SignedEntry};
 use crate::ids::{DeclarationName, Kind, Subject};
 use crate::policy::Policy;
+use crate::standing::Testimony;
 
 /// Requests to an agent.
 #[rpc_requests(message = NodeMessage)]
@@ -20,6 +22,25 @@ pub enum Node {
     #[rpc(tx = oneshot::Sender<Result<Planned, Denied>>)]
     #[wrap(PlanScore)]
     Plan(Draft),
+    /// A coordinator asks for this node's copy of the ledger after a place, one batch of it: what was lost elsewhere may
+    /// be here.
+    #[rpc(tx = oneshot::Sender<Result<TailBatch, Denied>>)]
+    #[wrap(NodeTail)]
+    Tail {
+        /// The newest entry the caller has; nothing to begin with the genesis entry.
+        after: Option<Head>,
+    },
+    /// A member asks how far this node is, and what it holds against anybody.
+    #[rpc(tx = oneshot::Sender<Result<Testimony, Denied>>)]
+    #[wrap(AskWitness)]
+    Witness,
+    /// A member asks for this node's entries from a place on: at most [`CHAIN_ENTRIES_MAX`](crate::standing::CHAIN_ENTRIES_MAX).
+    #[rpc(tx = oneshot::Sender<Result<Vec<SignedEntry>, Denied>>)]
+    #[wrap(GetChain)]
+    Chain {
+        /// The first place.
+        from: u64,
+    },
 }
 
 /// A score that is not published.

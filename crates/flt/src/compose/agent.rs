@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use agent::{Agent, BoxFuture, Facts, Fetcher, Uplink, UplinkError};
@@ -11,14 +11,14 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use mesh::blobs::{BlobConfig, BlobPlane, FetchError};
 use mesh::rpc::Link;
-use mesh::{Mesh, MeshBuilder, Resolve};
+use mesh::{Heads, HeadsEvent, Mesh, MeshBuilder, Resolve};
 use protocols::control::Control;
 use protocols::enroll::Enrollment;
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::node::{Node, NodeMessage};
 use protocols::store::Store;
 use protocols::{BlobRef, Name, NodeId, PeerAddr, SecretKey, Ticket, alpn, relay_token};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -107,6 +107,7 @@ pub async fn start_with(parts: AgentParts, hands: Option<PathBuf>) -> anyhow::Re
     let builder =
         builder.serve::<Node>(alpn::NODE, super::small_limits(), Arc::new(Serve(Arc::clone(&late)))).blobs(&blobs);
     let (builder, documents) = Documents::install(builder, parts.documents).await?;
+    let (builder, heads, overheard) = builder.heads(agent::heads_topic(parts.ticket.fleet));
     let mesh = builder.start();
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
@@ -114,6 +115,7 @@ pub async fn start_with(parts: AgentParts, hands: Option<PathBuf>) -> anyhow::Re
         mesh: mesh.clone(),
         blobs: blobs.clone(),
         documents,
+        heads,
         links: Mutex::default(),
         followed: Mutex::default(),
         artifacts: parts.data.join("artifacts"),
@@ -135,6 +137,7 @@ pub async fn start_with(parts: AgentParts, hands: Option<PathBuf>) -> anyhow::Re
             role.ingest(&heard_now.key, &heard_now.value);
         }
     });
+    tasks.spawn(listen(overheard, Arc::downgrade(&role), stop.clone()));
     let running = Arc::clone(&role);
     let until = stop.clone();
     tasks.spawn(async move { running.run(until).await });
@@ -181,6 +184,21 @@ impl RunningAgent {
     }
 }
 
+/// Hands the role what its neighbours say of heads.
+async fn listen(mut overheard: mpsc::Receiver<HeadsEvent>, role: Weak<Agent>, stop: CancellationToken) {
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = overheard.recv() => event,
+        };
+        let (Some(event), Some(role)) = (event, role.upgrade()) else { return };
+        match event {
+            HeadsEvent::Neighbour(peer) => role.meet(peer),
+            HeadsEvent::Heard { from, message } => role.overhear(from, message),
+        }
+    }
+}
+
 struct Serve(Arc<Late<Agent>>);
 
 impl mesh::rpc::Serve<Node> for Serve {
@@ -219,6 +237,7 @@ struct MeshUplink {
     mesh: Mesh,
     blobs: BlobPlane,
     documents: Documents,
+    heads: Heads,
     links: Mutex<HashMap<(NodeId, &'static [u8]), Link>>,
     /// Which document of each coordinator is followed.
     followed: Mutex<HashMap<NodeId, [u8; 32]>>,
@@ -263,6 +282,19 @@ impl Uplink for MeshUplink {
 
     fn enrollment(&self, coordinator: NodeId) -> irpc::Client<Enrollment> {
         self.link(coordinator, alpn::ENROLL).client()
+    }
+
+    fn node(&self, agent: NodeId) -> irpc::Client<Node> {
+        // Not remembered: other agents are asked seldom, and may be many.
+        self.mesh.client(agent, alpn::NODE)
+    }
+
+    fn tell(&self, message: Bytes) {
+        self.heads.say(message);
+    }
+
+    fn mingle(&self, agents: Vec<NodeId>) {
+        self.heads.join(agents);
     }
 
     fn reset(&self, coordinator: NodeId) {

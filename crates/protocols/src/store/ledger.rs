@@ -113,6 +113,17 @@ impl Ledger {
         }
     }
 
+    /// Removes the whole copy from a store, for somebody who takes another one instead.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn forget(store: &Store) -> Result<(), StoreError> {
+        store.write(true, |write| {
+            write.delete_table(ENTRIES)?;
+            Ok(())
+        })
+    }
+
     /// The state after the newest entry; nothing before the genesis entry is here.
     pub const fn state(&self) -> Option<&Arc<FleetState>> {
         self.state.as_ref()

@@ -1,0 +1,522 @@
+//! Agents tell each other which heads their coordinators signed for, and find out who is told less, or something else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocols::control::{Denied, Tail};
+use protocols::entry::{Head, Role};
+use protocols::node::{AskWitness, GetChain};
+use protocols::standing::{CHAIN_BYTES_MAX, CHAIN_ENTRIES_MAX, STANDING, STANDING_FILE, Standing, Testimony};
+use protocols::{FleetId, FleetState, ForkEvidence, HeadClaim, NodeId, Signature, SignedEntry};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Agent;
+use crate::sync::ANSWER_DEADLINE;
+use crate::witness::weigh::{self, Branch};
+use crate::witness::{Alarm, Held};
+
+/// What agents say to their neighbours, in postcard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Said {
+    /// The newest head on the speaker's own history that a coordinator signed for.
+    Claim(HeadClaim),
+    /// The speaker has evidence of a split history: ask for it.
+    Alarm([HeadClaim; 2]),
+}
+
+/// What is to be looked into.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A signed head that contradicts our history.
+    Suspicion(HeadClaim, Source),
+    /// A neighbour is there.
+    Neighbour,
+    /// A neighbour said something.
+    Heard(NodeId, Bytes),
+}
+
+/// Who showed a claim, and may have the entries for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Coordinator(NodeId),
+    Peer(NodeId),
+}
+
+/// A head came without its coordinator's signature.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the coordinator did not sign for entry {0}, which it serves")]
+pub(crate) struct Unsigned(Head);
+
+impl Unsigned {
+    pub(crate) const fn of(head: Head) -> Self {
+        Self(head)
+    }
+}
+
+/// What gossip about heads is sent under: members of one fleet meet there.
+pub fn heads_topic(fleet: FleetId) -> [u8; 32] {
+    blake3::derive_key("flotilla gossip of heads 1", fleet.as_bytes())
+}
+
+impl Agent {
+    /// A neighbour in the gossip of heads said something.
+    pub fn overhear(&self, from: NodeId, message: Bytes) {
+        let _dropped = self.mail.try_send(Mail::Heard(from, message));
+    }
+
+    /// There is a new neighbour in the gossip of heads.
+    pub fn meet(&self, _peer: NodeId) {
+        let _dropped = self.mail.try_send(Mail::Neighbour);
+    }
+
+    /// How this node stands to the ledger.
+    pub fn standing(&self) -> Standing {
+        self.witness.standing((self.options.clock)(), self.head(), self.unsure_after())
+    }
+
+    /// The evidence of a split history that this node has, if it has some.
+    pub fn evidence(&self) -> Option<ForkEvidence> {
+        self.witness.alarm().and_then(|alarm| alarm.evidence)
+    }
+
+    /// A coordinator served a head. Its entries, if it sent some, were handled before.
+    pub(crate) fn claimed(&self, by: NodeId, head: Head, signature: Signature) -> Result<HeadClaim, Unsigned> {
+        let claim = HeadClaim::checked(self.options.ticket.fleet, head, by, signature).ok_or(Unsigned(head))?;
+        self.witness.coordinator_spoke((self.options.clock)());
+        self.weigh(claim, Source::Coordinator(by));
+        Ok(claim)
+    }
+
+    /// Compares a claim whose signature holds with what is here.
+    fn weigh(&self, claim: HeadClaim, source: Source) {
+        if !self.state().is_some_and(|s| s.is_coordinator(claim.by)) {
+            return;
+        }
+        let ours = self.with_ledger(|ledger| weigh::hash_at(ledger, claim.head.seq));
+        match ours {
+            Some(hash) if hash == claim.head.hash => self.agree(claim, source),
+            Some(_) => self.suspect(claim, source),
+            None => {
+                if let Source::Peer(peer) = source {
+                    self.witness.note_ahead(claim, peer, (self.options.clock)());
+                    // The own coordinator may just be slower.
+                    self.behind.notify_one();
+                }
+            }
+        }
+    }
+
+    /// A claim lies on our history.
+    fn agree(&self, claim: HeadClaim, source: Source) {
+        if let Source::Coordinator(coordinator) = source {
+            let head = self.head();
+            let withheld = head.filter(|head| head.seq > claim.head.seq).map(|head| {
+                let name = self.name_of(coordinator);
+                format!("the coordinator {name} goes as far as entry {}, and entry {} exists", claim.head.seq, head.seq)
+            });
+            if let Some(why) = &withheld {
+                tracing::warn!(why, "a coordinator holds entries back, or lost them");
+            }
+            self.witness.set_withheld(withheld);
+        }
+        if self.witness.hold(claim) == Held::Newest {
+            self.say(Said::Claim(claim));
+        }
+    }
+
+    /// Something contradicts our history: it is looked into.
+    pub(crate) fn suspect(&self, claim: HeadClaim, source: Source) {
+        if !self.witness.refuses() && !self.witness.was_unfounded(&claim) {
+            let _dropped = self.mail.try_send(Mail::Suspicion(claim, source));
+        }
+    }
+
+    fn say(&self, said: Said) {
+        if let Ok(bytes) = postcard::to_stdvec(&said) {
+            self.uplink.tell(bytes.into());
+        }
+    }
+
+    /// What there is to tell a neighbour that is new, or may have missed it.
+    fn say_all(&self) {
+        if let Some(claim) = self.witness.newest() {
+            self.say(Said::Claim(claim));
+        }
+        if let Some(evidence) = self.evidence() {
+            self.say(Said::Alarm(evidence.claims));
+        }
+    }
+
+    pub(crate) async fn witness_loop(self: &Arc<Self>, mut mail: mpsc::Receiver<Mail>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.options.heartbeat);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tick = 0_u32;
+        let mut chased: Option<Instant> = None;
+        let mut written = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {
+                    if tick.is_multiple_of(SAY_TICKS) {
+                        self.mingle(tick / SAY_TICKS);
+                        self.say_all();
+                    }
+                    tick = tick.wrapping_add(1);
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = self.look_ahead() => {}
+                    }
+                    self.write_standing(&mut written).await;
+                }
+                Some(item) = mail.recv() => match item {
+                    Mail::Neighbour => self.say_all(),
+                    Mail::Heard(from, message) => {
+                        let alarm = self.hear(from, &message);
+                        let pause = CHASE_PAUSE.min(self.options.heartbeat);
+                        if alarm && chased.is_none_or(|at| at.elapsed() >= pause) {
+                            tokio::select! {
+                                () = stop.cancelled() => return,
+                                _ = self.ask_for_evidence(from) => {}
+                            }
+                            chased = Some(Instant::now());
+                        }
+                    }
+                    Mail::Suspicion(claim, source) => {
+                        if !self.witness.refuses() && !self.witness.was_unfounded(&claim) {
+                            tokio::select! {
+                                () = stop.cancelled() => return,
+                                () = self.chase(claim, source) => {}
+                            }
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Takes what a neighbour said. True if it has evidence that is worth asking for.
+    fn hear(&self, from: NodeId, message: &Bytes) -> bool {
+        let Some(state) = self.state() else { return false };
+        if !state.is_agent(from) {
+            return false;
+        }
+        let Ok(said) = postcard::from_bytes::<Said>(message) else { return false };
+        let sound = |claim: &HeadClaim| claim.fleet == state.fleet() && state.is_coordinator(claim.by) && claim.holds();
+        match said {
+            Said::Claim(claim) if sound(&claim) => {
+                self.witness.peer_spoke((self.options.clock)());
+                self.weigh(claim, Source::Peer(from));
+                false
+            }
+            Said::Alarm(claims) if claims.iter().all(sound) => {
+                self.witness.peer_spoke((self.options.clock)());
+                !self.witness.refuses()
+            }
+            Said::Claim(_) | Said::Alarm(_) => false,
+        }
+    }
+
+    /// Looks for neighbours among the fleet's agents: others each time.
+    fn mingle(&self, round: u32) {
+        let Some(state) = self.state() else { return };
+        let me = self.id();
+        let mut others: Vec<NodeId> = state.with_role(Role::Agent).map(|(id, _)| id).filter(|id| *id != me).collect();
+        // An order that differs from node to node, and from round to round.
+        let salt = [me.as_bytes().as_slice(), &round.to_le_bytes()].concat();
+        others.sort_by_cached_key(|id| *blake3::hash(&[id.as_bytes().as_slice(), &salt].concat()).as_bytes());
+        others.truncate(MINGLE_MAX);
+        self.uplink.mingle(others);
+    }
+
+    /// An entry is known to exist and does not come from the coordinator: whoever spoke of it is asked.
+    async fn look_ahead(self: &Arc<Self>) {
+        let Some(ahead) = self.witness.ahead() else { return };
+        let Some(head) = self.head() else { return };
+        if ahead.claim.head.seq <= head.seq {
+            self.witness.forget_ahead();
+            return self.weigh(ahead.claim, Source::Peer(ahead.from));
+        }
+        if self.witness.refuses() || ahead.since.elapsed() < self.options.heartbeat * BEHIND_BEATS {
+            return;
+        }
+        if ahead.asked >= ASKED_MAX {
+            tracing::warn!(claim = %ahead.claim.head, by = %ahead.claim.by.short(), "a signed head that nobody shows entries for");
+            return self.witness.is_unfounded(ahead.claim);
+        }
+        self.witness.asked();
+        let claim = ahead.claim;
+        let mut entries = Vec::new();
+        while let Some(next) = (head.seq + 1).checked_add(entries.len() as u64).filter(|n| *n <= claim.head.seq) {
+            let Some(mut some) = self.chain_of(ahead.from, next).await.filter(|some| !some.is_empty()) else { return };
+            entries.append(&mut some);
+            if entries.len() > AHEAD_ENTRIES_MAX {
+                return;
+            }
+        }
+        match self.with_ledger(|ledger| weigh::compare(ledger, &entries, &claim)) {
+            Branch::Extends(fresh) => self.take_from_peer(claim, ahead.from, fresh),
+            Branch::Leaves { .. } | Branch::Unlinked => self.chase(claim, Source::Peer(ahead.from)).await,
+            Branch::Same => self.witness.forget_ahead(),
+            Branch::Unsound(why) => {
+                tracing::warn!(why, from = %ahead.from.short(), "entries that were shown for a signed head are unsound");
+            }
+        }
+    }
+
+    /// Entries that a coordinator signed for are as good from anybody.
+    fn take_from_peer(&self, claim: HeadClaim, from: NodeId, entries: Vec<SignedEntry>) {
+        let before = self.head();
+        if let Err(error) = self.append(entries) {
+            let error = scores::chain(&error);
+            tracing::warn!(error, "entries of another agent were not taken");
+            return;
+        }
+        self.heard_of(claim.head.seq);
+        self.weigh(claim, Source::Peer(from));
+        let connected = *self.coordinator.borrow();
+        let (had, has) = (before.map_or(0, |h| h.seq), claim.head.seq);
+        let name = connected.map_or_else(|| "nobody".to_owned(), |id| self.name_of(id));
+        let why = format!("the coordinator {name} sent nothing after entry {had}, and another agent has entry {has}");
+        tracing::warn!(why, from = %from.short(), "a coordinator holds entries back");
+        if let Some(coordinator) = connected {
+            self.witness.set_withheld(Some(why));
+            if self.coordinators().len() > 1 {
+                // Another one may be better.
+                self.uplink.reset(coordinator);
+            }
+        }
+    }
+
+    /// Looks for the entries of a claim that contradicts our history. Evidence ends the taking of entries.
+    async fn chase(self: &Arc<Self>, claim: HeadClaim, source: Source) {
+        if let Source::Peer(peer) = source
+            && self.ask_for_evidence(peer).await
+        {
+            return;
+        }
+        let Some(head) = self.head() else { return };
+        let shared = head.seq.min(claim.head.seq);
+        for back in CHASE_BACK {
+            let from = shared.saturating_sub(back).max(1);
+            let entries = match source {
+                Source::Peer(peer) => self.chain_of(peer, from).await,
+                Source::Coordinator(coordinator) => self.tail_of(coordinator, from, claim.head.seq).await,
+            };
+            let Some(entries) = entries else { break };
+            match self.with_ledger(|ledger| weigh::compare(ledger, &entries, &claim)) {
+                Branch::Leaves { place, entries } => return self.accuse(claim, place, &entries),
+                Branch::Same | Branch::Extends(_) => return,
+                Branch::Unlinked if from > 1 => {}
+                Branch::Unlinked => break,
+                Branch::Unsound(why) => {
+                    tracing::warn!(why, claim = %claim.head, "entries shown for a contradicting head are unsound");
+                    break;
+                }
+            }
+        }
+        tracing::error!(
+            claim = %claim.head, by = %claim.by.short(),
+            "a coordinator signed for a head that contradicts this node's history, and nobody shows entries for it"
+        );
+        self.witness.is_unfounded(claim);
+    }
+
+    /// Raises the alarm over entries that leave our history at a place, could have stood there, and were signed for.
+    fn accuse(&self, claim: HeadClaim, place: u64, theirs: &[SignedEntry]) {
+        let first = theirs.first().map(SignedEntry::hash);
+        if first.is_some_and(|first| self.witness.is_dealt_with(&first)) {
+            return;
+        }
+        let held = self.witness.held();
+        let (found, ours) = self.with_ledger(|ledger| {
+            (weigh::evidence(ledger, claim, place, theirs, &held), weigh::hash_at(ledger, place))
+        });
+        let mut accused: Vec<NodeId> = vec![claim.by];
+        let why = match &found {
+            Some((_, proof)) => {
+                accused = proof.claims.iter().map(|c| c.by).collect();
+                accused.dedup();
+                format!("the history is split at entry {place}: {proof}")
+            }
+            None => format!("{} signed for a history that leaves this node's at entry {place}", self.name_of(claim.by)),
+        };
+        let since = (self.options.clock)();
+        self.alarm(Alarm { since, why, accused, theirs: first, ours, evidence: found.map(|(evidence, _)| evidence) });
+    }
+
+    fn alarm(&self, alarm: Alarm) {
+        let why = alarm.why.clone();
+        if self.witness.raise(alarm) {
+            tracing::error!(why, "THE LEDGER'S HISTORY IS SPLIT: this node takes no more entries until it is resolved");
+            self.set_split();
+            self.say_all();
+        }
+    }
+
+    /// Asks an agent for its evidence, and believes what it proves. True if that was evidence.
+    async fn ask_for_evidence(self: &Arc<Self>, peer: NodeId) -> bool {
+        let answer = timeout(ANSWER_DEADLINE, self.uplink.node(peer).rpc(AskWitness)).await;
+        let Ok(Ok(Ok(testimony))) = answer else { return false };
+        let Some(json) = testimony.evidence else { return false };
+        let (Some(state), Ok(evidence)) = (self.state(), ForkEvidence::from_json(json.as_bytes())) else {
+            return false;
+        };
+        let Ok(proof) = evidence.verify(state.fleet()) else { return false };
+        if !proof.claims.iter().all(|claim| state.is_coordinator(claim.by)) {
+            return false;
+        }
+        for (claim, branch) in evidence.claims.iter().zip(&evidence.branches) {
+            if let Branch::Leaves { place, entries } = self.with_ledger(|ledger| weigh::compare(ledger, branch, claim))
+            {
+                let first = entries.first().map(SignedEntry::hash);
+                if first.is_some_and(|first| self.witness.is_dealt_with(&first)) {
+                    return true;
+                }
+                let mut accused: Vec<NodeId> = proof.claims.iter().map(|c| c.by).collect();
+                accused.dedup();
+                let ours = self.with_ledger(|ledger| weigh::hash_at(ledger, place));
+                let why = format!("the history is split at entry {place}: {proof}");
+                let since = (self.options.clock)();
+                self.alarm(Alarm { since, why, accused, theirs: first, ours, evidence: Some(evidence.clone()) });
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Entries of another agent.
+    async fn chain_of(&self, peer: NodeId, from: u64) -> Option<Vec<SignedEntry>> {
+        let answer = timeout(ANSWER_DEADLINE, self.uplink.node(peer).rpc(GetChain { from })).await;
+        answer.ok()?.ok()?.ok().map(|mut entries| {
+            entries.truncate(CHAIN_ENTRIES_MAX);
+            entries
+        })
+    }
+
+    /// Entries of a coordinator, from a place up to another.
+    async fn tail_of(&self, coordinator: NodeId, from: u64, upto: u64) -> Option<Vec<SignedEntry>> {
+        let before = from.checked_sub(1)?;
+        let hash = self.with_ledger(|ledger| weigh::hash_at(ledger, before))?;
+        let request = Tail { after: Some(Head { seq: before, hash }), follow: false };
+        let client = self.uplink.control(coordinator);
+        let ask = async {
+            let mut batches = client.server_streaming(request, 1).await.ok()?;
+            let mut all: Vec<SignedEntry> = Vec::new();
+            while let Ok(Some(batch)) = batches.recv().await {
+                if batch.entries.is_empty() {
+                    break;
+                }
+                all.extend(batch.entries);
+                if all.len() > CHAIN_ENTRIES_MAX || from + all.len() as u64 > upto {
+                    break;
+                }
+            }
+            Some(all)
+        };
+        timeout(ANSWER_DEADLINE, ask).await.ok().flatten()
+    }
+
+    /// Answers a member that asks how far this node is.
+    pub(crate) fn testify(&self, caller: NodeId) -> Result<Testimony, Denied> {
+        self.known_caller(caller)?;
+        let evidence = self.evidence().and_then(|evidence| evidence.to_json().ok());
+        Ok(Testimony { head: self.head(), claims: self.witness.held(), standing: self.standing(), evidence })
+    }
+
+    /// Answers a member that asks for entries.
+    pub(crate) fn chain(&self, caller: NodeId, from: u64) -> Result<Vec<SignedEntry>, Denied> {
+        self.known_caller(caller)?;
+        let entries = self.with_ledger(|ledger| ledger.range(from, CHAIN_ENTRIES_MAX, CHAIN_BYTES_MAX));
+        entries.map_err(|e| Denied::Unavailable(e.to_string()))
+    }
+
+    fn known_caller(&self, caller: NodeId) -> Result<(), Denied> {
+        let state = self.state().ok_or_else(|| Denied::Unavailable("the node has no ledger yet".into()))?;
+        if state.knows(caller) { Ok(()) } else { Err(Denied::NotAMember(caller)) }
+    }
+
+    fn name_of(&self, coordinator: NodeId) -> String {
+        let state = self.state();
+        let name = state.as_ref().and_then(|s| s.members().get(&coordinator)).map(|m| m.name.to_string());
+        name.unwrap_or_else(|| coordinator.short())
+    }
+
+    fn unsure_after(&self) -> Duration {
+        self.options.heartbeat * UNSURE_BEATS
+    }
+
+    /// Writes how this node stands: into its folder, and into its records where more than a time changed.
+    async fn write_standing(&self, written: &mut Option<Standing>) {
+        let standing = self.standing();
+        let plain = |s: &Standing| Standing {
+            at: protocols::Millis(0),
+            coordinator_at: None,
+            peer_at: None,
+            // Otherwise every entry would be a record.
+            head: s.head.filter(|_| s.behind_since.is_some()),
+            newest: s.newest.filter(|_| s.behind_since.is_some()),
+            ..s.clone()
+        };
+        if written.as_ref().map(plain) != Some(plain(&standing)) && self.is_member() {
+            self.write_record(STANDING, &standing);
+        }
+        let path = self.folder.join(STANDING_FILE);
+        let due = written.as_ref().is_none_or(|w| {
+            plain(w) != plain(&standing) || w.head != standing.head || standing.at.since(w.at) >= FILE_EVERY
+        });
+        if due {
+            let json = serde_json::to_vec_pretty(&standing).unwrap_or_default();
+            let saved = tokio::task::spawn_blocking(move || save(&path, &json)).await;
+            if !matches!(saved, Ok(Ok(()))) {
+                tracing::debug!("cannot write the status file");
+            }
+            *written = Some(standing);
+        }
+    }
+}
+
+/// Whether entries may be taken although the alarm was raised: those that end with none of the accused a coordinator.
+pub(crate) fn ends_the_alarm(state: &FleetState, entries: &[SignedEntry], accused: &[NodeId]) -> bool {
+    let mut state = state.clone();
+    for signed in entries {
+        let Ok(verified) = signed.clone().verify() else { return false };
+        if verified.seq() > state.head().seq && state.apply(&verified).is_err() {
+            return false;
+        }
+    }
+    !accused.is_empty() && accused.iter().all(|key| !state.is_coordinator(*key))
+}
+
+fn save(path: &std::path::Path, json: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let fresh = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(json)?;
+    std::fs::rename(&fresh, path)
+}
+
+/// After how many heartbeats without a word from anybody a node is unsure.
+const UNSURE_BEATS: u32 = 8;
+/// How many heartbeats a coordinator has to send an entry that another agent has.
+const BEHIND_BEATS: u32 = 2;
+/// Every so many heartbeats the newest claim is said again, and other neighbours are looked for.
+const SAY_TICKS: u32 = 4;
+/// How many agents are asked at once to become neighbours.
+const MINGLE_MAX: usize = 6;
+/// How often somebody is asked for the entries of a claim before it counts as unfounded.
+const ASKED_MAX: u32 = 5;
+/// The most entries that are taken from another agent at once.
+const AHEAD_ENTRIES_MAX: usize = 16 * CHAIN_ENTRIES_MAX;
+/// How far back a branch is looked for, in entries.
+const CHASE_BACK: [u64; 4] = [0, 15, 255, 1000];
+/// The least time between two questions for evidence.
+const CHASE_PAUSE: Duration = Duration::from_secs(5);
+/// How often the status file is written although nothing changed.
+const FILE_EVERY: Duration = Duration::from_secs(30);
+/// How much may wait to be looked into.
+pub(crate) const MAIL_MAX: usize = 128;
