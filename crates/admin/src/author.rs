@@ -1,6 +1,7 @@
 //! Signing: what an admin wants done, as the entry that follows the newest one.
 
-use protocols::entry::{Checkpoint, VerifyError};
+use protocols::entry::{Checkpoint, ENTRY_BYTES_MAX, ENTRY_DOMAIN, VerifyError};
+use protocols::key::ssh_agent::{SshAgent, SshAgentError};
 use protocols::{Body, Entry, FleetState, Millis, NodeId, Refusal, SecretKey, SignedEntry, VerifiedEntry};
 
 /// What an admin wants entered into the ledger.
@@ -17,6 +18,8 @@ pub enum Intent {
 #[derive(Debug, Clone)]
 pub struct Author {
     key: SecretKey,
+    /// Where the key is that signs, if it is not this one.
+    agent: Option<(SshAgent, NodeId)>,
 }
 
 /// Why no entry was signed.
@@ -28,6 +31,9 @@ pub enum AuthorError {
     /// It is no entry, because it is too large.
     #[error("cannot write the entry")]
     Unwritable(#[from] VerifyError),
+    /// The agent that holds the key did not sign.
+    #[error("the entry is not signed")]
+    Agent(#[from] SshAgentError),
 }
 
 impl Intent {
@@ -43,15 +49,27 @@ impl Intent {
 impl Author {
     /// Signs with this key.
     pub const fn new(key: SecretKey) -> Self {
-        Self { key }
+        Self { key, agent: None }
+    }
+
+    /// Signs with a key that an ssh-agent holds. `key` is this device's own: it speaks with the coordinator, for no
+    /// connection can be made with a key that never leaves the agent.
+    #[must_use]
+    pub const fn with_agent(key: SecretKey, agent: SshAgent, holds: NodeId) -> Self {
+        Self { key, agent: Some((agent, holds)) }
     }
 
     /// Whose entries they are.
     pub fn id(&self) -> NodeId {
-        self.key.id()
+        self.agent.as_ref().map_or_else(|| self.key.id(), |(_, holds)| *holds)
     }
 
-    /// The key.
+    /// Whether the key that signs is held by an ssh-agent.
+    pub const fn is_held(&self) -> bool {
+        self.agent.is_some()
+    }
+
+    /// The key that speaks with the coordinator; it signs too, unless an agent does.
     pub const fn key(&self) -> &SecretKey {
         &self.key
     }
@@ -74,14 +92,23 @@ impl Author {
             // The ledger's time never runs backwards; an entry dated before it would only look odd.
             at: now,
             not_after: None,
-            author: self.key.id(),
+            author: self.id(),
             body: intent.body(state),
         };
-        let signed: SignedEntry = entry.sign(&self.key)?;
-        let verified = signed.verify()?;
+        let verified = self.signed(&entry)?.verify()?;
         let mut after = state.clone();
         after.apply(&verified)?;
         Ok((verified, after))
+    }
+
+    fn signed(&self, entry: &Entry) -> Result<SignedEntry, AuthorError> {
+        let Some((agent, holds)) = &self.agent else { return Ok(entry.sign(&self.key)?) };
+        let bytes = serde_json::to_vec(entry).map_err(VerifyError::Malformed)?;
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(VerifyError::TooLarge(bytes.len()).into());
+        }
+        let signature = agent.sign(*holds, ENTRY_DOMAIN, &bytes)?;
+        Ok(SignedEntry { bytes: bytes.into(), signature })
     }
 
     /// Tries entries one after the other without submitting any: what the fleet would say to them.

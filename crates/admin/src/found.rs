@@ -1,6 +1,6 @@
 //! Founding a fleet: the genesis entry.
 
-use protocols::entry::{Founder, Genesis, VerifyError};
+use protocols::entry::{Founder, Genesis, Recovery, VerifyError};
 use protocols::export::{self, ExportError};
 use protocols::{Body, Digest, Entry, FleetId, FleetState, Millis, Name, Refusal, SecretKey, SignedEntry};
 
@@ -38,8 +38,24 @@ pub fn found(
     nonce: Digest,
     now: Millis,
 ) -> Result<Founded, FoundError> {
+    found_recoverable(name, admin, key, coordinators, None, nonce, now)
+}
+
+/// The same, with keys that can make an admin when all else is lost.
+///
+/// # Errors
+/// As [`found`], also if a recovery key is of no use or somebody else's.
+pub fn found_recoverable(
+    name: Name,
+    admin: Name,
+    key: &SecretKey,
+    coordinators: Vec<Founder>,
+    recovery: Option<Recovery>,
+    nonce: Digest,
+    now: Millis,
+) -> Result<Founded, FoundError> {
     let admins = vec![Founder { key: key.id(), name: admin }];
-    let body = Body::Genesis(Genesis { name, nonce, admins, coordinators, recovery: None });
+    let body = Body::Genesis(Genesis { name, nonce, admins, coordinators, recovery });
     let entry = Entry { fleet: None, seq: 0, prev: None, at: now, not_after: None, author: key.id(), body };
     let genesis = entry.sign(key)?;
     let state = FleetState::found(&genesis.clone().verify()?)?;
@@ -113,7 +129,7 @@ mod tests {
         let nonce = Digest::from_bytes([1; 32]);
         let error =
             found("acme".parse().unwrap(), "anna".parse().unwrap(), &key, coordinators, nonce, Millis(7)).unwrap_err();
-        let text = "the genesis entry names one key twice; admin and coordinator need keys of their own";
+        let text = "the genesis entry names one key twice; admin, coordinator and recovery need keys of their own";
         assert_eq!(error.to_string(), text);
     }
 }

@@ -9,11 +9,18 @@ pub mod fleetfile;
 pub mod follow;
 pub mod found;
 pub mod race;
+pub mod recovery;
+pub mod request;
+pub mod rotate;
 pub mod secrets;
 pub mod session;
 pub mod view;
+pub mod void;
 pub mod workspace;
 
+mod armor;
 mod nearest;
 #[cfg(test)]
 mod testing;
+
+pub use armor::{BadText, TEXT_CHARS_MAX};

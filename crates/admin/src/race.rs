@@ -13,14 +13,32 @@ pub fn describe(entry: &VerifiedEntry, state: &FleetState) -> String {
 
 /// What a body does, in a few words.
 pub fn summary(body: &Body) -> String {
+    summarized(body, NodeId::short)
+}
+
+/// The same, with names for keys where `state` knows them.
+pub fn summary_in(body: &Body, state: &FleetState) -> String {
+    summarized(body, |key| who(*key, state))
+}
+
+fn summarized(body: &Body, named: impl Fn(&NodeId) -> String) -> String {
     let what = match body {
         Body::Genesis(genesis) => format!("{} by {} admin(s)", genesis.name, genesis.admins.len()),
         Body::Grant(grant) => {
             let verbs: Vec<String> = grant.verbs.iter().map(ToString::to_string).collect();
-            format!("{} to {} on {}", verbs.join(","), grant.name, grant.on)
+            let kinds: Vec<&str> = grant.kinds.iter().map(protocols::entry::KindPattern::as_str).collect();
+            let kinds = if kinds == ["*"] { String::new() } else { format!(" with {}", kinds.join(",")) };
+            let until = if grant.expires.is_some() { " for a time" } else { "" };
+            format!("{} to {} on {}{kinds}{until}", verbs.join(","), grant.name, grant.on)
         }
-        Body::Revoke(revoke) => format!("{} ({})", revoke.key.short(), revoke.reason),
-        Body::Enroll(enroll) => format!("{} {}", enroll.role, enroll.name),
+        Body::Revoke(revoke) => {
+            let since = revoke.compromised_since.map(|seq| format!(", void from entry {seq} on")).unwrap_or_default();
+            format!("{} ({}){since}", named(&revoke.key), revoke.reason)
+        }
+        Body::Enroll(enroll) => {
+            let replaces = enroll.replaces.map(|old| format!(" in the place of {}", named(&old))).unwrap_or_default();
+            format!("{} {}{replaces}", enroll.role, enroll.name)
+        }
         Body::Invite(invite) => {
             let name = invite.name.as_ref().map_or("any name", |name| name.as_str());
             format!("{} for {name}, {} use(s)", invite.invite.short(), invite.uses)
@@ -30,10 +48,10 @@ pub fn summary(body: &Body) -> String {
         Body::Withdraw(withdraw) => withdraw.name.to_string(),
         Body::Checkpoint(checkpoint) => checkpoint.state.short(),
         Body::Rotate(rotate) => format!("to {}", rotate.to.short()),
-        Body::Quarantine(quarantine) => format!("{} ({})", quarantine.key.short(), quarantine.reason),
-        Body::Release(release) => release.key.short(),
-        Body::Appoint(appoint) => appoint.coordinator.short(),
-        Body::Place(place) => format!("{} at {} address(es)", place.coordinator.short(), place.addrs.len()),
+        Body::Quarantine(quarantine) => format!("{} ({})", named(&quarantine.key), quarantine.reason),
+        Body::Release(release) => named(&release.key),
+        Body::Appoint(appoint) => named(&appoint.coordinator),
+        Body::Place(place) => format!("{} at {} address(es)", named(&place.coordinator), place.addrs.len()),
         Body::Recover(recover) => format!("{}, revoking {} key(s)", recover.name, recover.revoke.len()),
         Body::SetRecovery(set) => {
             set.recovery.as_ref().map_or_else(|| "none".into(), |r| format!("{} of {}", r.threshold, r.keys.len()))
@@ -73,7 +91,8 @@ pub fn touched(before: &FleetState, after: &FleetState, body: &Body) -> Vec<Stri
         Body::Enroll(enroll) if before.members().get(&enroll.key) != after.members().get(&enroll.key) => {
             found.push(format!("the member `{}` changed", enroll.name));
         }
-        Body::Quarantine(protocols::entry::Quarantine { key, .. }) | Body::Release(protocols::entry::Release { key })
+        Body::Quarantine(protocols::entry::Quarantine { key, .. })
+        | Body::Release(protocols::entry::Release { key })
             if before.members().get(key) != after.members().get(key) =>
         {
             found.push(format!("the member {} changed", who(*key, before)));

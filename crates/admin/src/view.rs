@@ -1,16 +1,18 @@
 //! What commands print: plain rows, from the ledger's state and the nodes' reports. Pure.
 
+mod holders;
+mod log;
 mod nodes;
 mod scores;
 
-use protocols::entry::VerifiedEntry;
-use protocols::{EntryHash, FleetState, Millis};
+use protocols::{FleetState, Millis};
 use serde::Serialize;
 
+pub use holders::HolderRow;
+pub use log::{InviteOf, LogRow};
 pub use nodes::{Condition, NodeRow, NodeView, PartRow, Reports};
 pub use scores::{ScoreRow, ScoreView, TargetRow};
 
-use crate::race;
 use crate::secrets::SecretRow;
 
 /// The fleet at a glance.
@@ -49,10 +51,15 @@ impl StatusView {
                     let since = row.silent_seconds.map_or_else(|| "yet".to_owned(), |s| format!("for {}", span(s)));
                     problems.push(format!("{}: not heard {since}", row.name));
                 }
+                Condition::Quarantined => {
+                    let why = row.quarantine.as_deref().unwrap_or_default();
+                    problems.push(format!("{}: in quarantine, acts on nothing: {why}", row.name));
+                }
                 _ => {}
             }
             problems.extend(row.problems.iter().map(|problem| format!("{}: {problem}", row.name)));
         }
+        problems.extend(NodeRow::clones(&nodes, reports));
         let secrets = SecretRow::all(state, &::scores::catalogue(), None);
         problems.extend(secrets.iter().filter_map(SecretRow::problem));
         problems
@@ -67,48 +74,6 @@ impl StatusView {
             scores,
             open_invites: state.invites().values().filter(|i| i.uses_left > 0 && now < i.expires).count(),
             problems,
-        }
-    }
-}
-
-/// One entry of the ledger.
-#[derive(Debug, Clone, Serialize)]
-pub struct LogRow {
-    /// Its place.
-    pub seq: u64,
-    /// Who signed it.
-    pub author: String,
-    /// What was done.
-    pub verb: &'static str,
-    /// In a few words.
-    pub what: String,
-    /// When, by the author's clock, in milliseconds since 1970.
-    pub at: u64,
-    /// Its hash.
-    pub hash: EntryHash,
-    /// A word for the record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-impl LogRow {
-    /// The row of an entry; names are those of `state`.
-    pub fn new(verified: &VerifiedEntry, state: &FleetState) -> Self {
-        let entry = verified.entry();
-        let verb = entry.body.verb();
-        let what = race::summary(&entry.body);
-        let note = match &entry.body {
-            protocols::Body::Publish(publish) => publish.note.clone(),
-            _ => None,
-        };
-        Self {
-            seq: entry.seq,
-            author: race::who(entry.author, state),
-            verb,
-            what: what.strip_prefix(verb).map(|rest| rest.trim_start().to_owned()).unwrap_or(what),
-            at: entry.at.0,
-            hash: verified.hash(),
-            note,
         }
     }
 }

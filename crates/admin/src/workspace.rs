@@ -61,6 +61,69 @@ pub enum WorkspaceError {
     },
 }
 
+/// A key file, and beside it the key that is to take its place.
+#[derive(Debug, Clone)]
+pub struct KeyFiles {
+    current: PathBuf,
+}
+
+impl KeyFiles {
+    /// Those at a path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { current: path.into() }
+    }
+
+    /// The key in use.
+    pub fn current(&self) -> &Path {
+        &self.current
+    }
+
+    /// The key that is to follow.
+    pub fn next(&self) -> PathBuf {
+        self.beside("new")
+    }
+
+    /// The key that was in use, while it is being replaced.
+    pub fn old(&self) -> PathBuf {
+        self.beside("old")
+    }
+
+    fn beside(&self, end: &str) -> PathBuf {
+        let mut name = self.current.file_name().unwrap_or_default().to_owned();
+        name.push(".");
+        name.push(end);
+        self.current.with_file_name(name)
+    }
+
+    /// Puts the next key in the place of the current one. At every moment the current file is one of the two, and both
+    /// keys are somewhere; the old one goes last.
+    ///
+    /// # Errors
+    /// [`WorkspaceError::File`]. Then calling it again goes on.
+    pub fn install(&self) -> Result<(), WorkspaceError> {
+        let (next, old) = (self.next(), self.old());
+        let failed = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| WorkspaceError::File { doing, path, source }
+        };
+        match std::fs::remove_file(&old) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed("remove", &old)(error)),
+            _ => {}
+        }
+        std::fs::hard_link(&self.current, &old).map_err(failed("write", &old))?;
+        std::fs::rename(&next, &self.current).map_err(failed("replace", &self.current))?;
+        self.sync()?;
+        std::fs::remove_file(&old).map_err(failed("remove", &old))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<(), WorkspaceError> {
+        let folder = self.current.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let synced = std::fs::File::open(folder).and_then(|dir| dir.sync_all());
+        synced.map_err(|source| WorkspaceError::File { doing: "write", path: folder.to_owned(), source })
+    }
+}
+
 impl Workspace {
     /// The folder `dir`, which is made when something is written, with its ticket in its place.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -88,6 +151,11 @@ impl Workspace {
     /// Where the ticket is.
     pub fn ticket_file(&self) -> &Path {
         &self.ticket
+    }
+
+    /// The key file and those beside it.
+    pub fn key_files(&self) -> KeyFiles {
+        KeyFiles::at(self.key_file())
     }
 
     /// Makes the folder, readable by its owner alone.
@@ -170,5 +238,25 @@ impl Workspace {
         }
         ledger.append(entries.collect()).map_err(failed)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_replaced_and_never_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = KeyFiles::at(dir.path().join("key"));
+        std::fs::write(files.current(), "one").unwrap();
+        std::fs::write(files.next(), "two").unwrap();
+        // As a run that was killed in the middle leaves it.
+        std::fs::write(files.old(), "one").unwrap();
+        files.install().unwrap();
+        assert_eq!(std::fs::read_to_string(files.current()).unwrap(), "two");
+        assert!(!files.next().exists() && !files.old().exists());
+        assert!(files.install().is_err(), "nothing is to follow");
+        assert_eq!(std::fs::read_to_string(files.current()).unwrap(), "two");
     }
 }

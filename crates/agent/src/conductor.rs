@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
-use crate::decide::{Played, decide};
+use crate::decide::{Played, decide, held};
 use crate::hands::Told;
 use crate::stage::PlayStage;
 
@@ -62,9 +62,10 @@ impl Agent {
         }
     }
 
-    /// Nothing is done while a newer entry is known to exist: it may say otherwise.
+    /// Nothing is done while a newer entry is known to exist: it may say otherwise. In quarantine nothing is begun either.
     fn may_act(&self) -> bool {
-        self.is_member() && self.caught_up()
+        let is_held = self.state().is_some_and(|state| held(&state, self.id()).is_some());
+        self.is_member() && self.caught_up() && !is_held
     }
 
     /// Judges what an earlier process left open.
@@ -85,7 +86,12 @@ impl Agent {
     ) -> Option<Instant> {
         loop {
             let state = self.state()?;
-            let decision = decide(&state.desired(self.id()), played, self.options.drift, Instant::now());
+            // Whichever clock is later: a node whose own stands still must not begin what the fleet is long past.
+            let clock = (self.options.clock)().max(state.time());
+            let decision = decide(&state.desired(self.id()), played, self.options.drift, Instant::now(), clock);
+            for declaration in decision.over {
+                self.let_pass(&declaration, played);
+            }
             for subject in decision.forget {
                 played.remove(&subject);
                 self.take_back_outcome(&subject);
@@ -99,20 +105,23 @@ impl Agent {
         }
     }
 
+    /// Says that a declaration is not begun: its time was over before this node could.
+    fn let_pass(&self, declaration: &Declaration, played: &mut BTreeMap<Subject, Played>) {
+        let (generation, verdict) = (declaration.generation, Verdict::Refused);
+        let now = Played { generation, verdict, at: Some(Instant::now()), failures: 0 };
+        played.insert(declaration.subject.clone(), now);
+        let message = EXPIRED.to_owned();
+        let report = PlayReport { verdict, message, steps: Vec::new(), attempts: 0 };
+        self.report_play(Told::of(&assignment(declaration), report));
+    }
+
     async fn play(
         self: &Arc<Self>,
         declaration: &Declaration,
         played: &mut BTreeMap<Subject, Played>,
         stop: &CancellationToken,
     ) {
-        let assignment = Assignment {
-            name: declaration.name.clone(),
-            generation: declaration.generation,
-            kind: declaration.kind.clone(),
-            subject: declaration.subject.clone(),
-            payload: declaration.payload.get().to_owned(),
-            policy: declaration.policy.clone(),
-        };
+        let assignment = assignment(declaration);
         let before = played.get(&assignment.subject).copied().filter(|p| p.generation == assignment.generation);
         // A look for drift says nothing unless it finds some.
         if !before.is_some_and(|p| p.verdict.is_good()) {
@@ -173,5 +182,18 @@ impl Agent {
     }
 }
 
+fn assignment(declaration: &Declaration) -> Assignment {
+    Assignment {
+        name: declaration.name.clone(),
+        generation: declaration.generation,
+        kind: declaration.kind.clone(),
+        subject: declaration.subject.clone(),
+        payload: declaration.payload.get().to_owned(),
+        policy: declaration.policy.clone(),
+    }
+}
+
+/// What the outcome of a declaration says that was not begun in time.
+const EXPIRED: &str = "expired before this node could begin";
 /// How long a play may take to heed a stop before it is left where it is.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);

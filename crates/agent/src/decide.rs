@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocols::state::Declaration;
-use protocols::{Subject, Verdict};
+use protocols::state::{Declaration, Isolation};
+use protocols::{FleetState, Millis, NodeId, Subject, Verdict};
 use tokio::time::Instant;
 
 /// What became of a subject so far.
@@ -26,28 +26,42 @@ pub struct Played {
 pub struct Decision {
     /// To be played now, oldest publication first.
     pub play: Vec<Arc<Declaration>>,
+    /// Not begun, and not to be begun any more: their time is over.
+    pub over: Vec<Arc<Declaration>>,
     /// Subjects that are no longer declared: their outcomes are taken back.
     pub forget: Vec<Subject>,
     /// When to look again, if nothing changes before.
     pub again: Option<Instant>,
 }
 
+/// Why a node plays nothing and mends nothing, if it shall not. What it is in the middle of comes to its end first: a
+/// trial that nobody judges would stay half of each.
+pub fn held(state: &FleetState, node: NodeId) -> Option<&Isolation> {
+    state.quarantine(node)
+}
+
 /// Decides from what is desired and what was played.
 ///
 /// A generation is played once; again if it failed for a passing reason, after a pause that doubles; and again, every
 /// `drift`, if it converged, which finds and mends what somebody changed by hand. What was refused or quarantined stays so
-/// until the declaration changes.
+/// until the declaration changes. What was not begun when its time was over at `clock` is not begun any more.
 pub fn decide(
     desired: &BTreeMap<&Subject, &Arc<Declaration>>,
     played: &BTreeMap<Subject, Played>,
     drift: Duration,
     now: Instant,
+    clock: Millis,
 ) -> Decision {
+    let mut over: Vec<Arc<Declaration>> = Vec::new();
     let mut play: Vec<Arc<Declaration>> = Vec::new();
     let mut again: Option<Instant> = None;
     for (subject, declaration) in desired {
         let due = match played.get(*subject) {
             Some(p) if p.generation == declaration.generation => due(p, drift, now),
+            _ if declaration.is_over(clock) => {
+                over.push(Arc::clone(declaration));
+                None
+            }
             _ => Some(now),
         };
         match due {
@@ -58,7 +72,7 @@ pub fn decide(
     }
     play.sort_by_key(|d| d.generation);
     let forget = played.keys().filter(|s| !desired.contains_key(s)).cloned().collect();
-    Decision { play, forget, again }
+    Decision { play, over, forget, again }
 }
 
 fn due(played: &Played, drift: Duration, now: Instant) -> Option<Instant> {
@@ -106,7 +120,7 @@ mod tests {
         let subject: Subject = "files/a".parse().unwrap();
         let played = Played { generation: played_generation, verdict, at: Some(now), failures };
         let desired = BTreeMap::from([(&subject, &declaration)]);
-        decide(&desired, &BTreeMap::from([(subject.clone(), played)]), DRIFT, now + after)
+        decide(&desired, &BTreeMap::from([(subject.clone(), played)]), DRIFT, now + after, Millis(0))
     }
 
     #[tokio::test]
@@ -114,6 +128,33 @@ mod tests {
         for verdict in [Verdict::Quarantined, Verdict::Refused, Verdict::Converged, Verdict::Failed] {
             assert_eq!(of(verdict, 9, 4, 5, Duration::ZERO).play.len(), 1, "{verdict}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_not_begun_and_what_was_begun_is_brought_to_its_end() {
+        let mut declared = (*declaration(5)).clone();
+        declared.not_after = Some(Millis(1000));
+        let (declared, subject) = (Arc::new(declared), "files/a".parse::<Subject>().unwrap());
+        let at = |played: &[(u64, Verdict)], clock: u64| {
+            let now = Instant::now();
+            let played = played.iter().map(|(generation, verdict)| Played {
+                generation: *generation,
+                verdict: *verdict,
+                at: Some(now),
+                failures: 1,
+            });
+            let played = played.map(|p| (subject.clone(), p)).collect();
+            let decision =
+                decide(&BTreeMap::from([(&subject, &declared)]), &played, DRIFT, now + RETRY_MAX, Millis(clock));
+            (decision.play.len(), decision.over.len())
+        };
+        for before in [&[][..], &[(4, Verdict::Converged)], &[(4, Verdict::Failed)]] {
+            assert_eq!(at(before, 1000), (1, 0));
+            assert_eq!(at(before, 1001), (0, 1));
+        }
+        assert_eq!(at(&[(5, Verdict::Failed)], 2000), (1, 0));
+        assert_eq!(at(&[(5, Verdict::Converged)], 2000), (1, 0), "drift is mended");
+        assert_eq!(at(&[(5, Verdict::Refused)], 2000), (0, 0), "said once");
     }
 
     #[tokio::test]
@@ -144,7 +185,7 @@ mod tests {
     async fn what_is_declared_no_more_is_forgotten() {
         let played = Played { generation: 1, verdict: Verdict::Converged, at: None, failures: 0 };
         let played = BTreeMap::from([("files/b".parse().unwrap(), played)]);
-        let decision = decide(&BTreeMap::new(), &played, DRIFT, Instant::now());
+        let decision = decide(&BTreeMap::new(), &played, DRIFT, Instant::now(), Millis(0));
         assert_eq!(decision.forget.len(), 1);
     }
 }

@@ -28,6 +28,8 @@ pub enum Condition {
     Failing,
     /// Not heard.
     Offline,
+    /// In quarantine: it acts on nothing.
+    Quarantined,
 }
 
 impl std::fmt::Display for Condition {
@@ -38,6 +40,7 @@ impl std::fmt::Display for Condition {
             Self::Pending => "pending",
             Self::Failing => "failing",
             Self::Offline => "offline",
+            Self::Quarantined => "quarantined",
         })
     }
 }
@@ -69,6 +72,12 @@ pub struct NodeRow {
     pub note: String,
     /// Records of it that were not believed.
     pub problems: Vec<String>,
+    /// Why it is in quarantine, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<String>,
+    /// Other nodes that say they are the same machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub same_machine: Vec<Name>,
     /// The entry that made it a member.
     pub since_entry: u64,
 }
@@ -133,6 +142,7 @@ impl NodeRow {
         let mut rows: Vec<Self> =
             state.with_role(Role::Agent).map(|(id, member)| Self::new(state, id, member, reports.get(&id))).collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
+        mark_same_machines(&mut rows, reports);
         rows
     }
 
@@ -145,7 +155,9 @@ impl NodeRow {
             .find(|part| matches!(part.verdict, Some(Verdict::Failed | Verdict::Quarantined | Verdict::Refused)));
         let reboot = parts.iter().any(|part| part.verdict == Some(Verdict::RebootPending));
         let all_good = parts.iter().all(|part| good(&part));
+        let quarantine = member.quarantine.as_ref().map(|isolation| isolation.reason.clone());
         let condition = match bad {
+            _ if quarantine.is_some() => Condition::Quarantined,
             _ if !online => Condition::Offline,
             Some(_) => Condition::Failing,
             None if all_good && reboot => Condition::RebootPending,
@@ -170,7 +182,46 @@ impl NodeRow {
             silent_seconds: report.and_then(|r| r.liveness.silent_millis).map(|millis| millis / 1000),
             note,
             problems: report.map(|r| r.problems.clone()).unwrap_or_default(),
+            quarantine,
+            same_machine: Vec::new(),
             since_entry: member.since,
+        }
+    }
+
+    /// The words of `flt admin status` about nodes that say they are one machine: a disk that was copied, or a machine that
+    /// was enrolled twice. Several agents on one running system are neither.
+    pub(super) fn clones(rows: &[Self], reports: &Reports) -> Vec<String> {
+        let boot = |row: &Self| reports.get(&row.id)?.stable.as_ref()?.boot_id.clone();
+        let mut told = Vec::new();
+        for row in rows {
+            let others: Vec<&Self> = rows.iter().filter(|other| row.same_machine.contains(&other.name)).collect();
+            let first = others.iter().all(|other| row.name < other.name);
+            let elsewhere = others.iter().any(|other| boot(other).is_none() || boot(other) != boot(row));
+            if !others.is_empty() && first && elsewhere {
+                let names: Vec<&str> = std::iter::once(row).chain(others).map(|r| r.name.as_str()).collect();
+                told.push(format!(
+                    "{}: they have one machine id: a disk was copied (make a new id there: systemd-machine-id-setup), \
+                     or one of them was replaced and is still a member",
+                    names.join(", ")
+                ));
+            }
+        }
+        told
+    }
+}
+
+/// Which rows say that they are the same machine.
+fn mark_same_machines(rows: &mut [NodeRow], reports: &Reports) {
+    let mut machines: BTreeMap<&str, Vec<Name>> = BTreeMap::new();
+    let id = |row: &NodeRow| reports.get(&row.id)?.stable.as_ref()?.machine_id.as_deref();
+    for row in rows.iter() {
+        if let Some(machine) = id(row) {
+            machines.entry(machine).or_default().push(row.name.clone());
+        }
+    }
+    for row in rows {
+        if let Some(same) = id(row).and_then(|machine| machines.get(machine)) {
+            row.same_machine = same.iter().filter(|name| **name != row.name).cloned().collect();
         }
     }
 }

@@ -20,6 +20,7 @@ use super::floor::Floor;
 use super::link::Link;
 use super::{Hands, Told};
 use crate::agent::lock;
+use crate::decide::held;
 
 pub use serve::Admit;
 
@@ -63,6 +64,9 @@ pub enum NotPlayed {
         /// What is declared.
         desired: Option<u64>,
     },
+    /// The node is in quarantine.
+    #[error("this node is in quarantine and acts on nothing: {0}")]
+    Held(String),
     /// The ledger was longer once.
     #[error("the ledger ends at {}, and something was played by entry {} before", head.seq, floor.seq)]
     Older {
@@ -177,7 +181,11 @@ impl Keeper {
     fn assignment(&self, subject: &Subject, generation: u64) -> Result<Assignment, NotPlayed> {
         let state = self.state.borrow().clone().ok_or(NotPlayed::NotFounded)?;
         self.not_below_the_floor(state.head())?;
-        let desired = state.desired(self.options.node);
+        let node = self.node(&state);
+        if let Some(isolation) = held(&state, node) {
+            return Err(NotPlayed::Held(isolation.reason.clone()));
+        }
+        let desired = state.desired(node);
         let declaration = desired.get(subject).filter(|d| d.generation == generation).ok_or_else(|| {
             let desired = desired.get(subject).map(|d| d.generation);
             NotPlayed::NotDesired { subject: subject.clone(), generation, desired }
@@ -190,6 +198,11 @@ impl Keeper {
             payload: declaration.payload.get().to_owned(),
             policy: declaration.policy.clone(),
         })
+    }
+
+    /// The node, under the key that it has by now.
+    fn node(&self, state: &FleetState) -> NodeId {
+        state.successor(self.options.node).unwrap_or(self.options.node)
     }
 
     /// A ledger that was lost is filled again from its start: nothing is played before it is where it was.
@@ -341,7 +354,7 @@ impl Stage for KeeperStage {
         }
         let (subject, generation) = self.playing.as_ref()?;
         let state = self.keeper.state.borrow().clone()?;
-        let wanted = state.desired(self.keeper.options.node).get(subject).map(|d| d.generation);
+        let wanted = state.desired(self.keeper.node(&state)).get(subject).map(|d| d.generation);
         (wanted != Some(*generation)).then_some(Cancel::Superseded)
     }
 
