@@ -7,6 +7,7 @@ pub mod agent;
 pub mod coordinator;
 mod documents;
 pub mod hands;
+pub mod recover;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};

@@ -41,8 +41,8 @@ pub(crate) enum KeyCommand {
     Convert {
         /// The file with the private key
         file: PathBuf,
-        /// Write it in this format
-        #[arg(long, value_name = "FORMAT")]
+        /// Write it in this format; an encrypted file is always `openssh`
+        #[arg(long, value_name = "FORMAT", default_value = "openssh")]
         format: Format,
         /// Write it to this file, which must not exist
         #[arg(long, value_name = "FILE")]
@@ -50,6 +50,12 @@ pub(crate) enum KeyCommand {
         /// Note this in the new key file
         #[arg(long, value_name = "TEXT", default_value = "")]
         comment: String,
+        /// Encrypt the new file with a passphrase
+        #[arg(long)]
+        encrypt: bool,
+        /// Encrypt the new file with the passphrase in this file
+        #[arg(long, value_name = "FILE", requires = "encrypt")]
+        new_passphrase_file: Option<PathBuf>,
         #[command(flatten)]
         unlock: Unlock,
     },
@@ -99,9 +105,20 @@ pub(crate) fn run(command: KeyCommand, app: &App) -> anyhow::Result<Code> {
             let id = identify(&key, &unlock, app)?;
             app.out.view(&Shown::of(id, None))?;
         }
-        KeyCommand::Convert { file, format, out, comment, unlock } => {
+        KeyCommand::Convert { file, format, out, comment, encrypt, new_passphrase_file, unlock } => {
+            if encrypt && format == Format::Raw {
+                return Err(anyhow!("a raw key cannot be encrypted")).hint("leave out --format raw").code(Code::Usage);
+            }
             let key = unlock.read(&file, app)?;
-            write(&key, &out, format, &comment)?;
+            if encrypt {
+                let passphrase = match new_passphrase_file {
+                    Some(file) => zeroize::Zeroizing::new(read_passphrase(&file)?),
+                    None => app.out.new_passphrase().hint("or, without one: --new-passphrase-file FILE")?,
+                };
+                written(key.write_new_encrypted(&out, &passphrase, &comment), &out)?;
+            } else {
+                write(&key, &out, format, &comment)?;
+            }
             app.out.view(&Shown::of(key.id(), Some(&out)))?;
         }
     }
@@ -113,7 +130,10 @@ fn write(key: &SecretKey, out: &Path, format: Format, comment: &str) -> anyhow::
         Format::Openssh => KeyFormat::OpenSsh,
         Format::Raw => KeyFormat::Raw,
     };
-    let written = key.write_new(out, format, comment);
+    written(key.write_new(out, format, comment), out)
+}
+
+fn written(written: Result<(), KeyError>, out: &Path) -> anyhow::Result<()> {
     if let Err(KeyError::File { source, .. }) = &written
         && source.kind() == std::io::ErrorKind::NotFound
     {
@@ -232,8 +252,9 @@ Examples:
   flt key show /etc/ssh/ssh_host_ed25519_key.pub --json";
 
 const CONVERT_EXAMPLES: &str = "\
-The new file is not encrypted, also if the old one is.
+The new file is encrypted with --encrypt only, also if the old one is.
 
 Examples:
   flt key convert ~/.ssh/id_ed25519 --format raw --out node.key
+  flt key convert admin.key --encrypt --out admin.key.encrypted
   flt key convert key --format openssh --out id_ed25519 --passphrase-file pass";

@@ -2,15 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use admin::session::{Reached, SessionError, first_to_greet};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use mesh::blobs::{BlobConfig, BlobPlane};
 use mesh::{Mesh, MeshBuilder};
 use protocols::control::Control;
+use protocols::enroll::Enrollment;
 use protocols::node::Node;
-use protocols::{BlobRef, NodeId, PeerAddr, SecretKey, Ticket, alpn};
+use protocols::{BlobRef, FleetId, NodeId, PeerAddr, SecretKey, Ticket, alpn};
 
 /// How long the admin's endpoint waits for its relay before it says where it is.
 const RELAY_WAIT: Duration = Duration::from_secs(5);
@@ -21,6 +25,8 @@ pub struct AdminLink {
     mesh: Mesh,
     blobs: BlobPlane,
     coordinator: NodeId,
+    /// Who may fetch what is offered.
+    coordinators: Arc<Mutex<Vec<NodeId>>>,
     has_relay: bool,
     /// Removed when the link is dropped.
     _folder: tempfile::TempDir,
@@ -50,10 +56,13 @@ pub async fn connect(
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let folder =
         tempfile::Builder::new().prefix("offered-").tempdir_in(dir).context("cannot make a folder for blobs")?;
-    let coordinators: Vec<NodeId> = ticket.coordinators.iter().map(|c| c.id).collect();
-    let coordinator = coordinators.first().copied().context("the ticket names no coordinator")?;
+    let coordinator = ticket.coordinators.first().map(|c| c.id).context("the ticket names no coordinator")?;
+    let coordinators = Arc::new(Mutex::new(ticket.coordinators.iter().map(|c| c.id).collect::<Vec<NodeId>>()));
     // Coordinators fetch what they are offered; nobody else has a reason to call.
-    let access = move |peer: NodeId, protocol: &[u8]| protocol == alpn::BLOBS && coordinators.contains(&peer);
+    let known = Arc::clone(&coordinators);
+    let access = move |peer: NodeId, protocol: &[u8]| {
+        protocol == alpn::BLOBS && known.lock().unwrap_or_else(PoisonError::into_inner).contains(&peer)
+    };
     let mut config = super::mesh_config(key, listen, mdns, access);
     config.relays = super::relay_refs(&ticket.relays);
     config.peers.clone_from(&ticket.coordinators);
@@ -61,13 +70,51 @@ pub async fn connect(
     let blobs = BlobPlane::open(BlobConfig::new(folder.path())).await?;
     let builder = MeshBuilder::bind(config).await.context("cannot join the network")?;
     let mesh = builder.blobs(&blobs).start();
-    Ok(AdminLink { mesh, blobs, coordinator, has_relay, _folder: folder })
+    Ok(AdminLink { mesh, blobs, coordinator, coordinators, has_relay, _folder: folder })
 }
 
 impl AdminLink {
     /// A client of the coordinator.
     pub fn control(&self) -> irpc::Client<Control> {
         self.mesh.client(self.coordinator, alpn::CONTROL)
+    }
+
+    /// A client of one coordinator.
+    pub fn control_of(&self, coordinator: NodeId) -> irpc::Client<Control> {
+        self.mesh.client(coordinator, alpn::CONTROL)
+    }
+
+    /// Who is spoken with.
+    pub const fn coordinator(&self) -> NodeId {
+        self.coordinator
+    }
+
+    /// Finds out which of these coordinators answers, and speaks with that one from here on.
+    ///
+    /// # Errors
+    /// What each of them did.
+    pub async fn find(&mut self, fleet: FleetId, known: &[PeerAddr]) -> Result<Reached, Vec<(NodeId, SessionError)>> {
+        self.learn(known);
+        let candidates = known.iter().map(|c| (c.id, self.control_of(c.id))).collect();
+        let reached = first_to_greet(fleet, candidates).await?;
+        self.coordinator = reached.coordinator;
+        Ok(reached)
+    }
+
+    /// Takes note of coordinators and where they are.
+    pub fn learn(&self, known: &[PeerAddr]) {
+        let mut allowed = self.coordinators.lock().unwrap_or_else(PoisonError::into_inner);
+        for coordinator in known {
+            self.mesh.learn(coordinator.clone());
+            if !allowed.contains(&coordinator.id) {
+                allowed.push(coordinator.id);
+            }
+        }
+    }
+
+    /// What a key without rights may say to the coordinator.
+    pub fn enrollment(&self) -> irpc::Client<Enrollment> {
+        self.mesh.client(self.coordinator, alpn::ENROLL)
     }
 
     /// A client of an agent.

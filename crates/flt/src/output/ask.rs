@@ -32,6 +32,25 @@ impl Output {
         rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
     }
 
+    /// Asks for a new passphrase, twice.
+    ///
+    /// # Errors
+    /// If nobody can be asked (exit code 2), or the two differ.
+    pub(crate) fn new_passphrase(&self) -> anyhow::Result<Zeroizing<String>> {
+        let Some(first) = self.passphrase("New passphrase: ") else {
+            return Err(anyhow!("a new key is to be encrypted, and there is no terminal to ask for its passphrase on"))
+                .hint("put the passphrase into a file: --passphrase-file FILE")
+                .code(Code::Usage);
+        };
+        if first.is_empty() {
+            return Err(anyhow!("the passphrase is empty: it would protect nothing"));
+        }
+        if self.passphrase("The same again: ").as_ref() != Some(&first) {
+            return Err(anyhow!("the two passphrases differ: nothing was written"));
+        }
+        Ok(first)
+    }
+
     fn ask(&self, question: &str) -> anyhow::Result<String> {
         if !self.is_interactive() {
             return Err(anyhow!("this needs a confirmation, and there is no terminal to ask on"))

@@ -51,6 +51,7 @@ fn of(error: &(dyn StdError + 'static)) -> Option<String> {
             SubmitError::StaleHead { .. } => Some("run the command again: it then starts from the newest entry".into()),
             SubmitError::ClockOff { .. } => Some("set this machine's clock, then run the command again".into()),
             SubmitError::Incapable { .. } => Some("see what nodes offer: flt admin node list".into()),
+            SubmitError::NoOrderer { .. } | SubmitError::Withheld { .. } => error.hint().map(Into::into),
             SubmitError::Unverified(_) | SubmitError::MissingBlob(_) | SubmitError::Storage(_) => None,
         };
     }
@@ -96,7 +97,11 @@ fn of_key(error: &KeyError) -> Option<String> {
             }
             _ => None,
         },
-        KeyError::TooLarge(_) | KeyError::Public | KeyError::OpenSsh(_) | KeyError::WrongPassphrase => None,
+        KeyError::TooLarge(_)
+        | KeyError::Public
+        | KeyError::OpenSsh(_)
+        | KeyError::WrongPassphrase
+        | KeyError::EmptyPassphrase => None,
     }
 }
 

@@ -14,7 +14,8 @@ use protocols::{Body, DeclarationName, FleetId, FleetState, Millis, export};
 use serde::Serialize;
 
 use super::apply::{Published, WaitArgs, settle};
-use super::context::{Admin, Online, told};
+use super::context::{Admin, Online, told, usage};
+use super::keys::Since;
 use super::scores::find;
 use crate::output::{Output, Style, Table, View, format};
 use crate::report::{Advise as _, Code};
@@ -22,7 +23,7 @@ use crate::report::{Advise as _, Code};
 /// `flt admin log`.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  flt admin log\n  flt admin log --last 20 --json\n  flt admin log --export acme.ledger && flt admin verify acme.ledger --fleet FLEET-ID"
+    after_long_help = "Examples:\n  flt admin log\n  flt admin log --last 20 --json\n  flt admin log --by ben --kind publish --kind withdraw --since 7d\n  flt admin log --node edge-1\n  flt admin log --export acme.ledger && flt admin verify acme.ledger --fleet FLEET-ID"
 )]
 pub(crate) struct LogArgs {
     /// Print the last entries only
@@ -31,6 +32,18 @@ pub(crate) struct LogArgs {
     /// Print what was done to this declaration only
     #[arg(long, value_name = "DECLARATION")]
     name: Option<DeclarationName>,
+    /// Print what this admin or coordinator did only: a name, or a key or its beginning
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+    /// Print what concerned this node only
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// Print entries of this kind only, such as grant or publish; may be given several times
+    #[arg(long, value_name = "VERB")]
+    kind: Vec<String>,
+    /// Print what was done from this entry or moment on: `1207`, `2026-03-01T12:00:00Z`, `7d`
+    #[arg(long, value_name = "WHEN")]
+    since: Option<Since>,
     /// Verify every entry from the first on, and say so
     #[arg(long)]
     verify: bool,
@@ -85,14 +98,15 @@ impl View for LogView {
     const SCHEMA: &'static str = "flt.log/1";
 
     fn text(&self, style: &Style) -> String {
-        let mut table = Table::new(&["ENTRY", "AUTHOR", "VERB", "WHAT", "AT"]);
+        let mut table = Table::new(&["ENTRY", "AUTHOR", "VERB", "WHAT", "THROUGH", "AT"]);
         for row in &self.entries {
             let what = match &row.note {
                 Some(note) => format!("{} [{note}]", row.what),
                 None => row.what.clone(),
             };
             let at = format::moment(Millis(row.at));
-            table.row([row.seq.to_string(), row.author.clone(), row.verb.to_owned(), what, at]);
+            let through = row.authority();
+            table.row([row.seq.to_string(), row.author.clone(), row.verb.to_owned(), what, through, at]);
         }
         table.text(style)
     }
@@ -118,20 +132,23 @@ pub(super) async fn log(args: LogArgs, admin: &Admin<'_>) -> anyhow::Result<Code
     let state = state.hint("fetch it from the coordinator: flt admin log, without --offline")?;
     let mut rows = Vec::new();
     let mut writer = args.export.as_deref().map(create).transpose()?;
-    // Opening the copy verified every entry already; `--verify` does it once more, from the bytes that are printed.
+    args.check_kinds()?;
+    // Names and rights are those of the moment, so the ledger is gone through from its beginning; that verifies it again.
     let mut replay: Option<FleetState> = None;
     each(&ledger, |entry| {
-        if args.verify {
-            match &mut replay {
-                Some(replay) => replay.apply(&entry)?,
-                None => replay = Some(FleetState::found(&entry)?),
+        let row = match &mut replay {
+            Some(replay) => {
+                let row = LogRow::new(&entry, replay);
+                replay.apply(&entry)?;
+                row
             }
-        }
+            None => LogRow::new(&entry, replay.insert(FleetState::found(&entry)?)),
+        };
         if let Some((_, writer)) = &mut writer {
             export::write_line(writer, entry.signed()).context("cannot write the export")?;
         }
-        if args.name.as_ref().is_none_or(|name| about(&entry, name)) {
-            rows.push(LogRow::new(&entry, &state));
+        if args.wants(&entry, &row) {
+            rows.push(row);
         }
         Ok(())
     })?;
@@ -163,8 +180,52 @@ pub(super) async fn log(args: LogArgs, admin: &Admin<'_>) -> anyhow::Result<Code
     Ok(Code::Done)
 }
 
+impl LogArgs {
+    fn check_kinds(&self) -> anyhow::Result<()> {
+        match self.kind.iter().find(|kind| !VERBS.contains(&kind.as_str())) {
+            None => Ok(()),
+            Some(odd) => {
+                Err(usage(format!("there are no entries of kind `{odd}`"), format!("one of {}", VERBS.join(", "))))
+            }
+        }
+    }
+
+    fn wants(&self, entry: &VerifiedEntry, row: &LogRow) -> bool {
+        let by = |who: &String| row.author == *who || row.key.to_string().starts_with(who.as_str());
+        self.name.as_ref().is_none_or(|name| about(entry, name))
+            && self.by.as_ref().is_none_or(by)
+            && self.node.as_ref().is_none_or(|node| row.about.contains(node) || row.author == *node)
+            && (self.kind.is_empty() || self.kind.iter().any(|kind| kind == row.verb))
+            && match self.since {
+                None => true,
+                Some(Since::Entry(seq)) => row.seq >= seq,
+                Some(Since::At(at)) => row.at >= at.0,
+            }
+    }
+}
+
+/// What entries do.
+const VERBS: [&str; 16] = [
+    "genesis",
+    "grant",
+    "revoke",
+    "rotate",
+    "recover",
+    "set-recovery",
+    "enroll",
+    "invite",
+    "redeem",
+    "quarantine",
+    "release",
+    "publish",
+    "withdraw",
+    "checkpoint",
+    "appoint",
+    "place",
+];
+
 /// Fetches what is new; without the coordinator, the copy has to do.
-async fn fetch(admin: &Admin<'_>) -> anyhow::Result<FleetId> {
+pub(super) async fn fetch(admin: &Admin<'_>) -> anyhow::Result<FleetId> {
     let fleet = admin.ticket()?.fleet;
     let mut online = admin.connect().await?;
     let progress = admin.out.progress("Fetching the ledger from the coordinator");
@@ -179,6 +240,18 @@ async fn fetch(admin: &Admin<'_>) -> anyhow::Result<FleetId> {
         other => drop(told(other)?),
     }
     Ok(fleet)
+}
+
+/// Every entry of the copy on this machine.
+pub(super) fn entries(online: &Online<'_>) -> anyhow::Result<Vec<VerifiedEntry>> {
+    let fleet = online.state()?.fleet();
+    let ledger = online.admin.workspace.ledger(Some(fleet)).context("cannot read the copy of the ledger")?;
+    let mut entries = Vec::new();
+    each(&ledger, |entry| {
+        entries.push(entry);
+        Ok(())
+    })?;
+    Ok(entries)
 }
 
 /// Reads every entry of a copy, in order.

@@ -11,6 +11,8 @@ use protocols::{Digest, Name, NodeId, SecretKey};
 use serde::Serialize;
 
 use super::context::{Admin, BUNDLE_FILE, usage};
+use super::keys::own_name;
+use super::recovery::RecoveryKeys;
 use crate::compose;
 use crate::output::{Style, View};
 use crate::report::{Advise as _, Code};
@@ -18,7 +20,7 @@ use crate::report::{Advise as _, Code};
 /// `flt admin init`.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  flt admin init --name acme\n  flt admin init --name acme --coordinator \"$(ssh hub cat /etc/ssh/ssh_host_ed25519_key.pub)\""
+    after_long_help = "Examples:\n  flt admin init --name acme\n  flt admin init --name acme --encrypt --recovery-key safe=KEY --recovery-key bank=KEY\n  flt admin init --name acme --coordinator \"$(ssh hub cat /etc/ssh/ssh_host_ed25519_key.pub)\""
 )]
 pub(crate) struct InitArgs {
     /// What people call the fleet
@@ -33,6 +35,11 @@ pub(crate) struct InitArgs {
     /// Put the coordinator's files into this folder
     #[arg(long, value_name = "DIR", default_value = "coordinator")]
     dir: PathBuf,
+    /// Encrypt the admin's new key with a passphrase
+    #[arg(long)]
+    encrypt: bool,
+    #[command(flatten)]
+    recovery: RecoveryKeys,
     /// Only show what would be made
     #[arg(long)]
     dry_run: bool,
@@ -48,6 +55,8 @@ struct InitView {
     key_file: PathBuf,
     coordinators: Vec<String>,
     coordinator_folder: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<protocols::entry::Recovery>,
     dry_run: bool,
 }
 
@@ -56,14 +65,19 @@ impl View for InitView {
 
     fn text(&self, _style: &Style) -> String {
         let verb = if self.dry_run { "Would found" } else { "Founded" };
+        let recovery = self.recovery.as_ref().map(|recovery| {
+            let names: Vec<&str> = recovery.keys.iter().map(|key| key.name.as_str()).collect();
+            format!("  recovery     {} of {}\n", recovery.threshold, names.join(", "))
+        });
         format!(
-            "{verb} the fleet {}\n  fleet id     {}\n  admin        {} ({})\n  key          {}\n  coordinator  {}\n",
+            "{verb} the fleet {}\n  fleet id     {}\n  admin        {} ({})\n  key          {}\n  coordinator  {}\n{}",
             self.fleet,
             self.fleet_id,
             self.admin,
             self.admin_id,
             self.key_file.display(),
             self.coordinator_folder.display(),
+            recovery.unwrap_or_default(),
         )
     }
 }
@@ -78,7 +92,15 @@ pub(super) fn run(args: InitArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
         .collect::<anyhow::Result<_>>()
         .hint("print it on the coordinator: flt key show FILE")
         .code(Code::Usage)?;
+    let recovery = args.recovery.recovery()?;
     let (key, key_is_new) = admin_key(admin)?;
+    if args.encrypt && !key_is_new {
+        return Err(usage(
+            format!("--encrypt is for a new key, and {} exists", admin.key_file().display()),
+            "encrypt it yourself: flt key convert --encrypt; then name it: --key-file FILE",
+        ));
+    }
+    let passphrase = if args.encrypt && !args.dry_run { Some(admin.new_passphrase()?) } else { None };
     let own = if given.is_empty() { Some(coordinator_key(&args.dir)?) } else { None };
     let ids = own.iter().map(|(key, _)| key.id()).chain(given);
     let founder = |(i, key): (usize, NodeId)| Ok(Founder { key, name: format!("coordinator-{}", i + 1).parse()? });
@@ -87,17 +109,15 @@ pub(super) fn run(args: InitArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
         .map(founder)
         .collect::<Result<_, protocols::ids::BadId>>()
         .context("cannot name a coordinator")?;
-    let who = args.admin.or_else(|| admin.app.env.get("USER").and_then(|user| user.to_ascii_lowercase().parse().ok()));
-    let who = match who {
-        Some(name) => name,
-        None => "admin".parse().context("cannot name the admin")?,
-    };
+    let who = own_name(args.admin, admin)?;
     let nonce = Digest::from_bytes(*SecretKey::generate().id().as_bytes());
-    let founded = found::found(args.name, who.clone(), &key, coordinators, nonce, compose::now())
-        .context("cannot found the fleet")?;
+    let founded =
+        found::found_recoverable(args.name, who.clone(), &key, coordinators, recovery.clone(), nonce, compose::now())
+            .context("cannot found the fleet")?;
     let dir = std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone());
     if !args.dry_run {
-        write(admin, &founded, &key, key_is_new, own.as_ref(), &dir)?;
+        let new = key_is_new.then_some(passphrase.as_ref().map(|passphrase| passphrase.as_str()));
+        write(admin, &founded, &key, new, own.as_ref(), &dir)?;
     }
     admin.out.view(&InitView {
         fleet: founded.state.name().to_string(),
@@ -107,6 +127,7 @@ pub(super) fn run(args: InitArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
         key_file: admin.key_file(),
         coordinators: founded.state.members().keys().map(ToString::to_string).collect(),
         coordinator_folder: dir.clone(),
+        recovery,
         dry_run: args.dry_run,
     })?;
     if !args.dry_run {
@@ -122,6 +143,9 @@ pub(super) fn run(args: InitArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
             config.display()
         ));
         admin.out.hint("then, if it runs elsewhere: flt admin use TICKET, with the ticket that it prints");
+        if founded.state.recovery().is_none() {
+            admin.out.hint("name keys, kept offline, for when this one is lost: flt admin recovery set --help");
+        }
         admin.out.hint("let a node join: flt admin invite --label role=edge");
     }
     Ok(Code::Done)
@@ -173,14 +197,18 @@ fn write(
     admin: &Admin<'_>,
     founded: &Founded,
     key: &SecretKey,
-    key_is_new: bool,
+    // For a new key, the passphrase it is to have, if any.
+    new: Option<Option<&str>>,
     coordinator: Option<&(SecretKey, bool)>,
     dir: &Path,
 ) -> anyhow::Result<()> {
     admin.workspace.create().context("cannot make the admin's data folder")?;
-    if key_is_new {
-        key.write_new(&admin.key_file(), KeyFormat::Raw, "").context("cannot write the admin's key")?;
-    }
+    let written = match new {
+        None => Ok(()),
+        Some(None) => key.write_new(&admin.key_file(), KeyFormat::Raw, ""),
+        Some(Some(passphrase)) => key.write_new_encrypted(&admin.key_file(), passphrase, ""),
+    };
+    written.context("cannot write the admin's key")?;
     scores::durable::make_folder(dir)
         .map_err(|e| anyhow!(e))
         .with_context(|| format!("cannot make {}", dir.display()))?;

@@ -53,19 +53,23 @@ impl View for TicketView {
     }
 }
 
-pub(super) fn store(args: UseArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
-    let text = if args.ticket == "-" {
-        let mut text = String::new();
+/// The ticket that a person gave, or `-` for the one on stdin.
+pub(super) fn read(given: &str, admin: &Admin<'_>) -> anyhow::Result<Ticket> {
+    let mut text = given.to_owned();
+    if given == "-" {
+        text.clear();
         let most = TICKET_CHARS_MAX as u64 + 2;
         std::io::stdin().lock().take(most).read_to_string(&mut text).context("cannot read the ticket from stdin")?;
-        text
-    } else {
-        args.ticket
-    };
+    }
     let mut ticket: Ticket = text.parse().context("cannot use this ticket")?;
     if ticket.invite.take().is_some() {
         admin.out.warning("the ticket holds an invite for a node; it is not needed here and was left out");
     }
+    Ok(ticket)
+}
+
+/// Refuses a ticket of another fleet than the folder's.
+pub(super) fn check_fleet(ticket: &Ticket, admin: &Admin<'_>) -> anyhow::Result<()> {
     let known =
         admin.workspace.ledger(None).ok().and_then(|ledger| ledger.state().map(|s| (s.fleet(), s.name().clone())));
     if let Some((fleet, name)) = known
@@ -74,6 +78,12 @@ pub(super) fn store(args: UseArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
         let text = format!("this data folder is of the fleet `{name}`, and the ticket of another, `{}`", ticket.name);
         return Err(usage(text, "give each fleet a folder of its own: --data DIR"));
     }
+    Ok(())
+}
+
+pub(super) fn store(args: UseArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
+    let ticket = read(&args.ticket, admin)?;
+    check_fleet(&ticket, admin)?;
     if !args.dry_run {
         admin.workspace.set_ticket(&ticket).context("cannot store the ticket")?;
         admin.out.status(format!("Stored in {}", admin.workspace.ticket_file().display()));

@@ -1,0 +1,368 @@
+//! The fleet's coordinators: enrolled, looked at, appointed, moved and retired; and which of them a command speaks with.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use admin::session::coordinators;
+use anyhow::{Context as _, anyhow};
+use clap::{Args, Subcommand};
+use protocols::control::Hello;
+use protocols::entry::{Appoint, Enroll, Place as PlaceBody, Revoke, Role};
+use protocols::key::parse_public;
+use protocols::ticket::RelayPin;
+use protocols::{Body, FleetState, Name, NodeId, Ticket};
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use super::context::{Admin, Online, told, usage};
+use super::{Nothing, With};
+use crate::output::table::Table;
+use crate::output::{Style, View};
+use crate::report::{Advise as _, Code};
+
+/// How long a coordinator may take to say how far it is.
+const HELLO_WITHIN: Duration = Duration::from_secs(5);
+
+/// Coordinators.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CoordinatorCommand {
+    /// List the coordinators, and what each of them has
+    List(With<Nothing>),
+    /// Make a key that of a further coordinator
+    Enroll(With<EnrollArgs>),
+    /// Let another coordinator order the ledger
+    Appoint(With<AppointArgs>),
+    /// Remove a coordinator from the fleet
+    Retire(With<RetireArgs>),
+    /// Say where a coordinator is
+    Place(With<PlaceArgs>),
+    /// Print a ticket that names all coordinators
+    Ticket(With<Nothing>),
+}
+
+/// `flt admin coordinator enroll`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "The key is what `flt coordinator init` prints on the machine where it will run. Start it there with the fleet's ticket.\n\nExamples:\n  flt admin coordinator enroll KEY --name coordinator-2\n  flt coordinator run --join \"$(flt admin coordinator ticket)\""
+)]
+pub(crate) struct EnrollArgs {
+    /// The coordinator's public key
+    #[arg(value_parser = parse_key)]
+    key: NodeId,
+    /// Call it so
+    #[arg(long)]
+    name: Name,
+    /// Only show what would be entered
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// `flt admin coordinator appoint`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "If the one that orders cannot be reached, the one that is appointed takes over by itself, unless it knows that it lacks entries. Appoint another one only if you know that the old one has stopped: entries that it took afterwards, and that nobody else has, are lost, and it will not order again.\n\nExamples:\n  flt admin coordinator appoint coordinator-2"
+)]
+pub(crate) struct AppointArgs {
+    /// The coordinator's name or key
+    who: String,
+    /// Only show what would be entered
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// `flt admin coordinator retire`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  flt admin coordinator retire coordinator-1 --reason 'moved to new hardware'")]
+pub(crate) struct RetireArgs {
+    /// The coordinator's name or key
+    who: String,
+    /// Say why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Only show what would be entered
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// `flt admin coordinator place`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "A coordinator says by itself where it is. This is for one that cannot, because nobody finds it.\n\nExamples:\n  flt admin coordinator place coordinator-1 --addr 192.0.2.7:4433"
+)]
+pub(crate) struct PlaceArgs {
+    /// The coordinator's name or key
+    who: String,
+    /// An address where it can be reached; may be given several times
+    #[arg(long, value_name = "ADDR", required = true)]
+    addr: Vec<SocketAddr>,
+    /// The URL of its relay, if that is another one now; its certificate must be one that everybody accepts
+    #[arg(long, value_name = "URL")]
+    relay: Option<String>,
+    /// Only show what would be entered
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs a command.
+pub(super) async fn run<'a, F>(command: CoordinatorCommand, at: F) -> anyhow::Result<Code>
+where
+    F: Fn(super::Place) -> anyhow::Result<Admin<'a>>,
+{
+    match command {
+        CoordinatorCommand::List(With { place, .. }) => list(&at(place)?).await,
+        CoordinatorCommand::Enroll(With { args, place }) => {
+            let role = Role::Coordinator;
+            let enroll =
+                Enroll { key: args.key, name: args.name, role, labels: Default::default(), replaces: None };
+            let admin = at(place)?;
+            enter(Body::Enroll(enroll), args.dry_run, &admin).await?;
+            admin.out.hint("start it with the fleet's ticket: flt coordinator run --join TICKET; print that: flt admin coordinator ticket");
+            Ok(Code::Done)
+        }
+        CoordinatorCommand::Appoint(With { args, place }) => appoint(args, &at(place)?).await,
+        CoordinatorCommand::Retire(With { args, place }) => retire(args, &at(place)?).await,
+        CoordinatorCommand::Place(With { args, place }) => move_to(args, &at(place)?).await,
+        CoordinatorCommand::Ticket(With { place, .. }) => ticket(&at(place)?).await,
+    }
+}
+
+/// Finds out which coordinator answers, of those that the ticket and the copy of the ledger name, and goes on with that
+/// one. Where there is only one, nothing is asked.
+pub(super) async fn find(online: &mut Online<'_>, ticket: &Ticket) -> anyhow::Result<()> {
+    let known = coordinators(ticket, online.session.state().ok().map(AsRef::as_ref));
+    if known.len() < 2 {
+        online.link.learn(&known);
+        return Ok(());
+    }
+    let state = online.session.state().ok().cloned();
+    let name = |id: NodeId| {
+        let member = state.as_ref().and_then(|s| s.members().get(&id).map(|m| m.name.to_string()));
+        member.unwrap_or_else(|| id.short())
+    };
+    match online.link.find(ticket.fleet, &known).await {
+        Ok(reached) => {
+            for (id, error) in &reached.skipped {
+                online.admin.out.status(format!("skipped the coordinator {}: {error}", name(*id)));
+            }
+            for id in &reached.silent {
+                online.admin.out.status(format!("skipped the coordinator {}: it did not answer at once", name(*id)));
+            }
+            online.session.use_client(online.link.control());
+            Ok(())
+        }
+        Err(mut failed) => {
+            if failed.is_empty() {
+                return Ok(());
+            }
+            let (_, first) = failed.remove(0);
+            for (id, error) in &failed {
+                online.admin.out.status(format!("the coordinator {}: {error}", name(*id)));
+            }
+            told(Err(first))
+        }
+    }
+}
+
+async fn enter(body: Body, dry_run: bool, admin: &Admin<'_>) -> anyhow::Result<()> {
+    let mut online = admin.online().await?;
+    let result = online.enter(body, dry_run).await;
+    online.close().await;
+    result
+}
+
+/// One coordinator.
+#[derive(Debug, Serialize)]
+struct CoordinatorView {
+    name: String,
+    key: NodeId,
+    orders: bool,
+    /// The newest entry that it has; nothing if it did not answer.
+    head: Option<u64>,
+    version: Option<String>,
+    error: Option<String>,
+    addrs: Vec<SocketAddr>,
+    relay: Option<String>,
+    since: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct ListView {
+    head: u64,
+    coordinators: Vec<CoordinatorView>,
+}
+
+impl View for ListView {
+    const SCHEMA: &'static str = "flt.coordinators/1";
+
+    fn text(&self, style: &Style) -> String {
+        let mut table = Table::new(&["NAME", "ROLE", "ENTRY", "PLACE", "KEY"]);
+        for c in &self.coordinators {
+            let head = c.head.map_or_else(|| "no answer".to_owned(), |seq| seq.to_string());
+            let place = c.addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let role = if c.orders { "orders" } else { "follows" };
+            table.row([c.name.clone(), role.into(), head, place, c.key.short()]);
+        }
+        table.text(style)
+    }
+}
+
+async fn list(admin: &Admin<'_>) -> anyhow::Result<Code> {
+    let online = admin.online().await?;
+    let listed = list_online(&online).await;
+    online.close().await;
+    admin.out.view(&listed?)?;
+    Ok(Code::Done)
+}
+
+async fn list_online(online: &Online<'_>) -> anyhow::Result<ListView> {
+    let state = online.state()?;
+    let mut asked = JoinSet::new();
+    let ticket = online.admin.ticket()?;
+    online.link.learn(&coordinators(&ticket, Some(&state)));
+    for (id, _) in state.with_role(Role::Coordinator) {
+        let client = online.link.control_of(id);
+        asked.spawn(async move { (id, tokio::time::timeout(HELLO_WITHIN, client.rpc(Hello)).await) });
+    }
+    let mut views: Vec<CoordinatorView> = state
+        .with_role(Role::Coordinator)
+        .map(|(id, member)| CoordinatorView {
+            name: member.name.to_string(),
+            key: id,
+            orders: state.orderer() == id,
+            head: None,
+            version: None,
+            error: None,
+            addrs: member.place.as_ref().map(|p| p.addrs.clone()).unwrap_or_default(),
+            relay: member.place.as_ref().and_then(|p| p.relay.as_ref()).map(|r| r.url.clone()),
+            since: member.since,
+        })
+        .collect();
+    while let Some(answer) = asked.join_next().await {
+        let Ok((id, answer)) = answer else { continue };
+        let Some(view) = views.iter_mut().find(|v| v.key == id) else { continue };
+        match answer {
+            Ok(Ok(Ok(welcome))) => {
+                view.head = Some(welcome.head.seq);
+                view.version = Some(welcome.version);
+            }
+            Ok(Ok(Err(denied))) => view.error = Some(denied.to_string()),
+            Ok(Err(error)) => view.error = Some(scores::chain(&error)),
+            Err(_) => view.error = Some(format!("no answer in {} seconds", HELLO_WITHIN.as_secs())),
+        }
+    }
+    views.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(ListView { head: state.head().seq, coordinators: views })
+}
+
+async fn appoint(args: AppointArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
+    let mut online = admin.online().await?;
+    let result = appoint_online(&args, &mut online).await;
+    online.close().await;
+    result.map(|()| Code::Done)
+}
+
+async fn appoint_online(args: &AppointArgs, online: &mut Online<'_>) -> anyhow::Result<()> {
+    let state = online.state()?;
+    let coordinator = coordinator(&state, &args.who)?;
+    if state.orderer() == coordinator {
+        return Err(anyhow!("`{}` orders the ledger already", args.who)).hint("see them: flt admin coordinator list");
+    }
+    // It takes over by itself if the other one is gone; so the entry goes to it. What it lacks it would say.
+    if !args.dry_run {
+        let client = online.link.control_of(coordinator);
+        let answered = tokio::time::timeout(HELLO_WITHIN, client.rpc(Hello)).await;
+        if !matches!(answered, Ok(Ok(Ok(_)))) {
+            return Err(anyhow!("`{}` does not answer, so it cannot order the ledger", args.who))
+                .hint("start it first; see them: flt admin coordinator list");
+        }
+        online.session.use_client(client);
+        told(online.session.sync().await.map(drop))?;
+    }
+    online.enter(Body::Appoint(Appoint { coordinator }), args.dry_run).await
+}
+
+async fn retire(args: RetireArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
+    let mut online = admin.online().await?;
+    let result = retire_online(&args, &mut online).await;
+    online.close().await;
+    result.map(|()| Code::Done)
+}
+
+async fn retire_online(args: &RetireArgs, online: &mut Online<'_>) -> anyhow::Result<()> {
+    let state = online.state()?;
+    let key = coordinator(&state, &args.who)?;
+    if state.orderer() == key {
+        return Err(anyhow!("`{}` orders the ledger", args.who))
+            .hint("let another one order first: flt admin coordinator appoint NAME");
+    }
+    if !args.dry_run {
+        let question = format!("This ends the membership of the coordinator {}, for good.", args.who);
+        online.admin.out.confirm_name(&question, &args.who, args.yes)?;
+    }
+    online.enter(Body::Revoke(Revoke { key, reason: args.reason.clone(), compromised_since: None }), args.dry_run).await
+}
+
+async fn move_to(args: PlaceArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
+    let mut online = admin.online().await?;
+    let result = move_online(&args, &mut online).await;
+    online.close().await;
+    result.map(|()| Code::Done)
+}
+
+async fn move_online(args: &PlaceArgs, online: &mut Online<'_>) -> anyhow::Result<()> {
+    let state = online.state()?;
+    let coordinator = coordinator(&state, &args.who)?;
+    let known = state.members().get(&coordinator).and_then(|m| m.place.as_ref()).and_then(|p| p.relay.clone());
+    let relay = match &args.relay {
+        Some(url) => Some(RelayPin { url: url.clone(), ca: None, quic_port: None }),
+        None => known,
+    };
+    online.enter(Body::Place(PlaceBody { coordinator, addrs: args.addr.clone(), relay }), args.dry_run).await
+}
+
+#[derive(Debug, Serialize)]
+struct TicketView {
+    ticket: String,
+    coordinators: Vec<String>,
+}
+
+impl View for TicketView {
+    const SCHEMA: &'static str = "flt.coordinator-ticket/1";
+
+    fn text(&self, _: &Style) -> String {
+        format!("{}\n", self.ticket)
+    }
+}
+
+async fn ticket(admin: &Admin<'_>) -> anyhow::Result<Code> {
+    let online = admin.online().await?;
+    let ticket = told(online.session.fleet_ticket().await);
+    online.close().await;
+    let ticket = ticket?;
+    if !admin.config.ticket_path().exists() || admin.workspace.ticket().is_ok() {
+        admin.workspace.set_ticket(&ticket).context("cannot store the ticket")?;
+    }
+    admin.out.view(&TicketView {
+        coordinators: ticket.coordinators.iter().map(|c| c.id.to_string()).collect(),
+        ticket: ticket.to_string(),
+    })?;
+    Ok(Code::Done)
+}
+
+/// The coordinator that a person means by a name or a key.
+fn coordinator(state: &FleetState, who: &str) -> anyhow::Result<NodeId> {
+    let named = state.member_named(who).map(|(key, _)| key).or_else(|| parse_public(who).ok());
+    match named {
+        Some(key) if state.is_coordinator(key) => Ok(key),
+        Some(_) => Err(usage(format!("`{who}` is no coordinator"), "see them: flt admin coordinator list")),
+        None => Err(anyhow!("no coordinator of this fleet is called `{who}`"))
+            .hint("see them: flt admin coordinator list"),
+    }
+}
+
+fn parse_key(text: &str) -> Result<NodeId, String> {
+    parse_public(text).map_err(|_| "expected a public key: 64 hex digits, or `ssh-ed25519 ...`".to_owned())
+}
