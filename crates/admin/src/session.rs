@@ -1,6 +1,7 @@
 //! A session with a coordinator: the ledger followed, entries submitted, nodes' words read and verified.
 
 mod error;
+mod reach;
 mod reports;
 mod submit;
 
@@ -16,6 +17,7 @@ use protocols::entry::{Head, VerifiedEntry};
 use protocols::{BlobRef, FleetId, FleetState, NodeId, PeerAddr, SignedEntry, Ticket};
 
 pub use error::SessionError;
+pub use reach::{Reached, coordinators, first_to_greet};
 pub use reports::{CheckedReport, Watching};
 pub use submit::{SubmitFailure, Submitted};
 
@@ -77,6 +79,11 @@ impl Session {
     /// The data folder.
     pub const fn workspace(&self) -> &Workspace {
         &self.workspace
+    }
+
+    /// Goes on with another coordinator.
+    pub fn use_client(&mut self, client: Client<Control>) {
+        self.client = client;
     }
 
     /// The client for the coordinator.
@@ -261,9 +268,17 @@ impl Session {
 
 /// Waits for a short answer.
 async fn within<T>(doing: &'static str, call: impl Future<Output = Result<T, irpc::Error>>) -> Result<T, SessionError> {
-    match tokio::time::timeout(ANSWER_WITHIN, call).await {
+    within_time(doing, ANSWER_WITHIN, call).await
+}
+
+async fn within_time<T>(
+    doing: &'static str,
+    time: Duration,
+    call: impl Future<Output = Result<T, irpc::Error>>,
+) -> Result<T, SessionError> {
+    match tokio::time::timeout(time, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(SessionError::lost(doing, &error)),
-        Err(_) => Err(SessionError::Silent { doing, after: ANSWER_WITHIN }),
+        Err(_) => Err(SessionError::Silent { doing, after: time }),
     }
 }

@@ -33,7 +33,9 @@ impl Coordinator {
         from: PeerAddr,
         tx: &mpsc::Sender<Result<OfferProgress, Denied>>,
     ) -> Result<(), irpc::channel::SendError> {
-        if !self.state().may(caller, Verb::Publish, (self.clock)()) {
+        // Another coordinator offers what it was offered itself, for an entry that it hands on.
+        let state = self.state();
+        if !state.is_coordinator(caller) && !state.may(caller, Verb::Publish, (self.clock)()) {
             return tx.send(Err(Denied::NotAllowed("publish".into()))).await;
         }
         if blobs.len() > OFFER_BLOBS_MAX {
@@ -64,6 +66,16 @@ impl Coordinator {
             tx.send(Ok(progress)).await?;
         }
         Ok(())
+    }
+
+    /// Every blob that a publication needs; nothing for other entries.
+    pub(crate) async fn blobs_of(&self, entry: &VerifiedEntry) -> Vec<BlobRef> {
+        let Body::Publish(publish) = &entry.entry().body else { return Vec::new() };
+        let mut blobs = publish.artifacts.clone();
+        blobs.extend(self.nested(&publish.kind, publish.payload.get()).await.unwrap_or_default());
+        blobs.sort_unstable();
+        blobs.dedup();
+        blobs
     }
 
     /// A publication whose blobs are not here would be one that nobody can carry out.
@@ -125,7 +137,7 @@ impl Coordinator {
         }
     }
 
-    async fn needs(&self, declaration: &Declaration) -> Vec<BlobRef> {
+    pub(crate) async fn needs(&self, declaration: &Declaration) -> Vec<BlobRef> {
         let mut blobs = declaration.artifacts.clone();
         match self.nested(&declaration.kind, declaration.payload.get()).await {
             Ok(nested) => blobs.extend(nested),

@@ -4,26 +4,21 @@ use std::sync::Arc;
 
 use irpc::channel::mpsc;
 use protocols::control::{
-    ControlMessage, Denied, Echoed, NodeReport, PUSH_RECORDS_MAX, Receipt, SubmitError, TAIL_BATCH_BYTES_MAX,
-    TAIL_BATCH_MAX, TailBatch, Welcome,
+    ControlMessage, Denied, Echoed, NodeReport, PUSH_RECORDS_MAX, TAIL_BATCH_BYTES_MAX, TAIL_BATCH_MAX, TailBatch,
+    Welcome,
 };
 use protocols::entry::{Head, Verb};
 use protocols::heartbeat::{Beat, BeatAck};
-use protocols::{BlobHash, NodeId, PeerAddr, SignedEntry, SignedRecord, Ticket};
+use protocols::{BlobHash, NodeId, PeerAddr, SignedEntry, SignedRecord};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use crate::admission::admit;
 use crate::coordinator::{Coordinator, lock};
-use crate::enrollment::is_submittable;
-use crate::order::AppendError;
 
 /// The longest text that is said back.
 const ECHO_BYTES_MAX: usize = 1024 * 1024;
 /// The most blobs in one announcement of an agent.
 const PROVIDE_MAX: usize = 20_000;
-/// The longest URL of a relay that is passed on.
-const RELAY_URL_BYTES_MAX: usize = 2048;
 /// The most nodes named in one query.
 const QUERY_NODES_MAX: usize = 20_000;
 
@@ -65,7 +60,7 @@ impl Coordinator {
         }
     }
 
-    fn member(&self, caller: NodeId) -> Result<(), Denied> {
+    pub(crate) fn member(&self, caller: NodeId) -> Result<(), Denied> {
         if self.state().knows(caller) { Ok(()) } else { Err(Denied::NotAMember(caller)) }
     }
 
@@ -83,18 +78,6 @@ impl Coordinator {
             document: self.wire.document(),
             clock: (self.clock)(),
             version: self.version.clone(),
-        }
-    }
-
-    /// The ticket that reaches this fleet: it holds no secret.
-    pub fn ticket(&self) -> Ticket {
-        let state = self.state();
-        Ticket {
-            fleet: state.fleet(),
-            name: state.name().clone(),
-            coordinators: vec![self.wire.addr()],
-            relays: self.wire.relays(),
-            invite: None,
         }
     }
 
@@ -141,50 +124,12 @@ impl Coordinator {
         }
     }
 
-    async fn submit(&self, caller: NodeId, signed: SignedEntry) -> Result<Receipt, SubmitError> {
-        self.member(caller)?;
-        let author = signed.clone();
-        let verified = tokio::task::spawn_blocking(move || author.verify())
-            .await
-            .map_err(|e| SubmitError::Storage(e.to_string()))?
-            .map_err(|e| SubmitError::Unverified(e.to_string()))?;
-        if !is_submittable(&verified) {
-            return Err(SubmitError::Denied(Denied::NotAllowed("write this entry, which only coordinators do".into())));
-        }
-        let head = Head { seq: verified.seq(), hash: verified.hash() };
-        let state = self.state();
-        // The answer to the first try may have got lost: the same entry again is answered alike.
-        if self.order.range(head.seq, 1).is_ok_and(|e| e.first().is_some_and(|e| e.hash() == head.hash)) {
-            return Ok(Receipt { head });
-        }
-        {
-            let kinds = lock(&self.kinds);
-            admit(&state, &kinds, &verified, (self.clock)())?;
-        }
-        self.check_blobs(&verified).await?;
-        match self.order.append(signed).await {
-            Ok(head) => {
-                let entry = verified.entry();
-                tracing::info!(seq = head.seq, verb = entry.body.verb(), author = %entry.author, "entry appended");
-                Ok(Receipt { head })
-            }
-            Err(AppendError::Stale(head)) => Err(SubmitError::StaleHead { head }),
-            Err(AppendError::Refused(refusal)) => Err(SubmitError::Refused(refusal)),
-            Err(AppendError::Unverified(why)) => Err(SubmitError::Unverified(why)),
-            Err(AppendError::Storage(why)) => {
-                tracing::error!(%why, "cannot store an entry");
-                Err(SubmitError::Storage(why))
-            }
-        }
-    }
-
     fn beat(&self, caller: NodeId, beat: &Beat) -> Result<BeatAck, Denied> {
         self.agent(caller)?;
-        let mut addr = PeerAddr { id: caller, ..beat.addr.clone() };
         // What it says is passed on to others: to each of them within bounds.
-        addr.addrs.truncate(protocols::addr::ADDRS_MAX);
-        addr.relay = addr.relay.filter(|url| url.len() <= RELAY_URL_BYTES_MAX);
+        let addr = self.bounded(caller, beat.addr.clone());
         self.wire.learn(addr.clone());
+        self.note_head(caller, beat.head);
         let fresh = lock(&self.liveness).heard(caller, beat.head, addr.clone(), Instant::now());
         if fresh {
             self.changed(caller);
@@ -228,7 +173,8 @@ impl Coordinator {
     fn readable(&self, caller: NodeId, nodes: Vec<NodeId>) -> Result<Vec<NodeId>, Denied> {
         let state = self.state();
         let now = (self.clock)();
-        if !state.may(caller, Verb::Read, now) {
+        let fellow = state.is_coordinator(caller);
+        if !fellow && !state.may(caller, Verb::Read, now) {
             self.member(caller)?;
             return Err(Denied::NotAllowed("read what nodes report".into()));
         }
@@ -237,7 +183,7 @@ impl Coordinator {
         }
         let may = |id: &NodeId| {
             let member = state.members().get(id).filter(|_| state.is_agent(*id));
-            member.is_some_and(|m| state.may_on(caller, Verb::Read, m.name.as_str(), &m.labels, now))
+            member.is_some_and(|m| fellow || state.may_on(caller, Verb::Read, m.name.as_str(), &m.labels, now))
         };
         let all = if nodes.is_empty() { state.members().keys().copied().collect() } else { nodes };
         Ok(all.into_iter().filter(may).collect())

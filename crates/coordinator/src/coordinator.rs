@@ -10,16 +10,18 @@ use protocols::entry::Head;
 use protocols::facts::StableFacts;
 use protocols::record::{FACTS_STABLE, VerifiedRecord};
 use protocols::seal::Sealed;
-use protocols::store::{LedgerError, Records, Store, StoreError};
+use protocols::store::{LedgerError, Records, Store, StoreError, Values};
 use protocols::{FleetState, Kind, Millis, NodeId, SecretKey, SignedEntry, SignedRecord, alpn};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::claims::Claims;
 use crate::gallery::Gallery;
+use crate::heads::Heads;
+use crate::hold::{self, Asking, Seen};
 use crate::liveness::Liveness;
-use crate::order::{LocalOrder, Order};
+use crate::order::{Chair, Hold, LocalOrder, Order};
 use crate::wire::Wire;
 
 /// Where the time comes from: the system's clock, or a test's.
@@ -31,6 +33,8 @@ const SILENCE_TICK: Duration = Duration::from_secs(1);
 const CHANGES_KEPT: usize = 4096;
 /// How many invites may be under redemption at once.
 const ENROLMENTS_AT_ONCE: usize = 16;
+/// How many members may wait to be asked for what they claim to have.
+const CLAIMS_QUEUED: usize = 256;
 /// How many of the newest entries the document carries.
 const DOCUMENT_ENTRIES: u64 = 256;
 /// The largest entry the document carries, in bytes; larger ones travel by RPC alone.
@@ -65,7 +69,7 @@ pub enum OpenError {
     #[error("cannot open the records of agents")]
     Records(#[from] StoreError),
     /// The key is not a coordinator's.
-    #[error("the key {0} is not a coordinator of this fleet: its genesis entry names other keys")]
+    #[error("the key {0} is not a coordinator of this fleet: its ledger names other keys, or this one was retired")]
     NotACoordinator(NodeId),
 }
 
@@ -80,6 +84,12 @@ pub struct Stats {
     pub online: usize,
     /// Declarations in force.
     pub declarations: usize,
+    /// Whether this coordinator is the one that orders.
+    pub orders: bool,
+    /// Whether something holds it back from appending.
+    pub held: bool,
+    /// Whether its history was found to be split.
+    pub split: bool,
 }
 
 /// A running coordinator.
@@ -89,6 +99,13 @@ pub struct Coordinator {
     pub(crate) clock: Clock,
     pub(crate) version: String,
     pub(crate) order: Arc<dyn Order>,
+    pub(crate) chair: Arc<Chair>,
+    pub(crate) values: Values,
+    pub(crate) heads: Mutex<Heads>,
+    pub(crate) asking: Mutex<Option<Asking>>,
+    pub(crate) seen: Mutex<Option<Seen>>,
+    pub(crate) claimants: mpsc::Sender<NodeId>,
+    claimed: Mutex<Option<mpsc::Receiver<NodeId>>>,
     pub(crate) records: Records,
     pub(crate) wire: Arc<dyn Wire>,
     pub(crate) liveness: Mutex<Liveness>,
@@ -112,16 +129,30 @@ impl Coordinator {
     /// [`OpenError`].
     pub fn open(store: Arc<Store>, options: Options, wire: Arc<dyn Wire>) -> Result<Arc<Self>, OpenError> {
         let order = LocalOrder::open(Arc::clone(&store), options.genesis)?;
-        if !order.state().is_coordinator(options.key.id()) {
-            return Err(OpenError::NotACoordinator(options.key.id()));
+        let me = options.key.id();
+        if !order.state().is_coordinator(me) {
+            return Err(OpenError::NotACoordinator(me));
         }
+        let values = Values::new(Arc::clone(&store));
         let records = Records::open(store)?;
+        let mut heads = Heads::default();
+        let (held, asking) = hold::at_start(&values, &order.state(), me, &mut heads)?;
+        let seen = hold::seen(&values)?;
+        let chair = Arc::new(Chair::new(order, me, Arc::clone(&wire), held));
+        let (claimants, claimed) = mpsc::channel(CLAIMS_QUEUED);
         let this = Self {
             claims: Claims::new(options.key.clone()),
             key: options.key,
             clock: options.clock,
             version: options.version,
-            order: Arc::new(order),
+            order: Arc::clone(&chair) as Arc<dyn Order>,
+            chair,
+            values,
+            heads: Mutex::new(heads),
+            asking: Mutex::new(asking),
+            seen: Mutex::new(seen),
+            claimants,
+            claimed: Mutex::new(Some(claimed)),
             records,
             wire,
             liveness: Mutex::default(),
@@ -171,12 +202,32 @@ impl Coordinator {
             members: state.members().len(),
             online: lock(&self.liveness).online(Instant::now()),
             declarations: state.declarations().len(),
+            orders: self.chair.is_mine(),
+            held: self.chair.hold() != Hold::Free,
+            split: matches!(self.chair.hold(), Hold::Split { .. }),
         }
+    }
+
+    /// What holds this coordinator back from appending, if anything does.
+    pub fn hold(&self) -> Hold {
+        self.chair.hold()
+    }
+
+    /// The ledger's entries from a place on, at most `count`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn entries(&self, from: u64, count: usize) -> Result<Vec<SignedEntry>, StoreError> {
+        self.order.range(from, count)
     }
 
     /// Whether a key may connect with this protocol. Strangers may only enroll.
     pub fn allows(&self, peer: NodeId, protocol: &[u8]) -> bool {
         let state = self.state();
+        // One that was retired serves nobody.
+        if !state.is_coordinator(self.id()) {
+            return false;
+        }
         if protocol == alpn::ENROLL {
             return !state.revoked().contains_key(&peer);
         }
@@ -236,8 +287,34 @@ impl Coordinator {
         Ok(NodeReport { node, liveness, records: self.records.of(node, prefix)? })
     }
 
-    /// Runs until `stop`: publishes the ledger's document, notices silence and changes of membership, keeps blobs.
+    /// Runs until `stop`: follows the other coordinators and is ready to be followed, looks into what members claim,
+    /// publishes the ledger's document, notices silence and changes of membership, keeps blobs.
     pub async fn run(self: &Arc<Self>, stop: CancellationToken) {
+        let claimed = lock(&self.claimed).take();
+        let claims = async {
+            if let Some(claimed) = claimed {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = self.claims_loop(claimed) => {}
+                }
+            }
+        };
+        let mirror = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.mirror_loop(stop.clone()) => {}
+            }
+        };
+        let place = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.place_loop(stop.clone()) => {}
+            }
+        };
+        tokio::join!(self.fellows_loop(stop.clone()), claims, mirror, place, self.keep_house(stop.clone()));
+    }
+
+    async fn keep_house(&self, stop: CancellationToken) {
         let mut states = self.order.watch();
         let mut ticks = tokio::time::interval(SILENCE_TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -250,6 +327,7 @@ impl Coordinator {
                 _ = ticks.tick() => {
                     let silent = lock(&self.liveness).newly_silent(Instant::now());
                     silent.into_iter().for_each(|node| self.changed(node));
+                    self.watch_claims();
                 }
                 _ = keeping.tick() => self.keep_blobs().await,
                 changed = states.changed() => {
@@ -260,6 +338,13 @@ impl Coordinator {
                     self.publish_document(Some(last.head()));
                     if state.members().keys().ne(last.members().keys()) || state.admins() != last.admins() {
                         self.membership_changed();
+                    }
+                    if state.orderer() != last.orderer() {
+                        let by = self.name_of(state.orderer());
+                        tracing::warn!(%by, seq = state.head().seq, "another coordinator orders the ledger from here on");
+                    }
+                    if !state.is_coordinator(self.id()) && last.is_coordinator(self.id()) {
+                        tracing::error!(seq = state.head().seq, "this coordinator was retired: it serves nobody any more");
                     }
                     if state.declarations().keys().ne(last.declarations().keys())
                         || state.declarations().values().any(|d| d.generation > last.head().seq)
@@ -276,6 +361,7 @@ impl Coordinator {
     /// meanwhile and was heard already would be forgotten.
     fn membership_changed(&self) {
         self.wire.recheck();
+        self.forget_claims();
         let mut liveness = lock(&self.liveness);
         let state = self.state();
         liveness.retain(|id| state.is_agent(id));

@@ -1,10 +1,11 @@
-//! Redeeming invites: the one thing a stranger may ask.
+//! Redeeming invites, and what else a stranger may ask.
 
 use std::sync::Arc;
 
+use protocols::NodeId;
+use protocols::control::SubmitError;
 use protocols::enroll::{EnrollError, Enrolled, EnrollmentMessage};
 use protocols::entry::{Body, Entry, Redeem, Role};
-use protocols::{NodeId, VerifiedEntry};
 
 use crate::coordinator::Coordinator;
 use crate::order::AppendError;
@@ -23,6 +24,14 @@ impl Coordinator {
                     Err(error) => tracing::warn!(node = %caller, %error, "enrolment refused"),
                 }
                 // The caller may have hung up; the enrolment stands.
+                let _gone = request.tx.send(answer).await;
+            }
+            EnrollmentMessage::Recover(request) => {
+                let answer = self.recover(request.inner.0).await;
+                match &answer {
+                    Ok(enrolled) => tracing::warn!(node = %caller, head = %enrolled.head, "recovered"),
+                    Err(error) => tracing::warn!(node = %caller, %error, "recovery refused"),
+                }
                 let _gone = request.tx.send(answer).await;
             }
         }
@@ -60,13 +69,10 @@ impl Coordinator {
                 Err(AppendError::Stale(_)) => {}
                 Err(AppendError::Refused(refusal)) => return Err(refusal.into()),
                 Err(AppendError::Unverified(why) | AppendError::Storage(why)) => return Err(EnrollError::Storage(why)),
+                Err(AppendError::Rejected(SubmitError::Refused(refusal))) => return Err(refusal.into()),
+                Err(AppendError::Rejected(other)) => return Err(EnrollError::Unavailable(other.to_string())),
             }
         }
         Err(EnrollError::Busy)
     }
-}
-
-/// Whether an entry may be taken from a caller at all: coordinators write their own.
-pub(crate) fn is_submittable(entry: &VerifiedEntry) -> bool {
-    !matches!(entry.entry().body, Body::Redeem(_) | Body::Genesis(_))
 }

@@ -33,6 +33,23 @@ impl Liveness {
         !was
     }
 
+    /// Takes what another coordinator heard, if it is newer. Whether it was, and whether
+    /// the node went on or off by it.
+    pub fn heard_elsewhere(&mut self, node: NodeId, head: Head, addr: PeerAddr, at: Instant) -> (bool, bool) {
+        if self.last.get(&node).is_some_and(|l| l.at >= at) {
+            return (false, false);
+        }
+        let online = at.elapsed() <= ONLINE_FOR;
+        let was = self.last.get(&node).is_some_and(|l| l.online);
+        self.last.insert(node, Last { at, head, addr, online });
+        (true, online != was)
+    }
+
+    /// Whether a node was heard at all.
+    pub fn knows(&self, node: NodeId) -> bool {
+        self.last.contains_key(&node)
+    }
+
     /// The nodes that went silent since this was asked last.
     pub fn newly_silent(&mut self, now: Instant) -> Vec<NodeId> {
         let gone = |l: &Last| l.online && now.duration_since(l.at) > ONLINE_FOR;

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
+use protocols::control::Control;
+use protocols::node::Node;
 use protocols::ticket::RelayPin;
 use protocols::{BlobRef, NodeId, PeerAddr};
 
@@ -22,6 +24,14 @@ pub trait Wire: Send + Sync + 'static {
     fn relays(&self) -> Vec<RelayPin>;
     /// Remembers where a node is.
     fn learn(&self, addr: PeerAddr);
+    /// A client of another coordinator; it connects by itself, when it is used.
+    fn control(&self, coordinator: NodeId) -> irpc::Client<Control>;
+    /// A client of an agent.
+    fn node(&self, node: NodeId) -> irpc::Client<Node>;
+    /// Makes sure that there is a connection with another coordinator.
+    fn reach(&self, coordinator: NodeId) -> BoxFuture<'_, Result<(), WireError>>;
+    /// Throws a connection with another coordinator away that is found dead.
+    fn reset(&self, coordinator: NodeId);
     /// Asks again who may be connected, and cuts off who may not.
     fn recheck(&self);
     /// Whether a blob is here, whole.

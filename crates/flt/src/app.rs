@@ -66,7 +66,7 @@ impl App {
     }
 
     /// Runs an asynchronous command that ctrl-C ends at once.
-    fn interruptible(&self, command: impl Future<Output = anyhow::Result<Code>>) -> anyhow::Result<Code> {
+    pub(crate) fn interruptible(&self, command: impl Future<Output = anyhow::Result<Code>>) -> anyhow::Result<Code> {
         self.block_on(async {
             tokio::select! {
                 result = command => result,

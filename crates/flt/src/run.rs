@@ -13,6 +13,7 @@ use protocols::key::KeyFormat;
 use protocols::{Name, SecretKey, SignedEntry, Ticket};
 
 use crate::compose::agent::{AgentParts, RunningAgent};
+use crate::compose::coordinator::join::JoinParts;
 use crate::compose::coordinator::{ClockPart, CoordinatorParts, RelayParts};
 use crate::compose::{agent as agents, coordinator as coordinators};
 use crate::config::{AgentConfig, CoordinatorConfig, RelayConfig, RelayTls};
@@ -112,14 +113,14 @@ pub(crate) async fn coordinator(config: CoordinatorConfig, context: Context) -> 
         .with_context(|| format!("cannot read the coordinator's key {}", key_path.display()))
         .hint("the key is made by `flt admin init`, in the coordinator's folder; or name it: --key-file FILE")
         .code(Code::Config)?;
-    let genesis = genesis(&config)?;
+    let Some(genesis) = first_entry(&config, &key, &context).await? else { return Ok(()) };
     let parts = CoordinatorParts {
         data: config.data.clone(),
         key,
         genesis: genesis.clone(),
         listen: config.listen.clone(),
         advertise: config.advertise.clone(),
-        relay: config.relay.as_ref().map(|r| relay(r, &config.data, &config.advertise)).transpose()?,
+        relay: relay_parts(&config)?,
         mdns: config.mdns,
         documents: true,
         clock: ClockPart::default(),
@@ -142,12 +143,57 @@ pub(crate) async fn coordinator(config: CoordinatorConfig, context: Context) -> 
             Sample::gauge("flotilla_members", "Members of the fleet", f(stats.members)),
             Sample::gauge("flotilla_nodes_online", "Agents heard of lately", f(stats.online)),
             Sample::gauge("flotilla_declarations", "Declarations in force", f(stats.declarations)),
+            Sample::gauge("flotilla_orders", "Whether this coordinator orders the ledger", f(stats.orders.into())),
+            Sample::gauge("flotilla_held", "Whether something keeps it from appending", f(stats.held.into())),
+            Sample::gauge("flotilla_split", "Whether its history was found to differ", f(stats.split.into())),
         ]
     });
     context.ready(&format!("coordinator {} of fleet {}", running.role.id().short(), ticket.name));
     let ended = until_stopped(&running.mesh, &context).await;
     running.stop().await;
     ended
+}
+
+/// How the relay of a configuration runs, if there is one.
+pub(crate) fn relay_parts(config: &CoordinatorConfig) -> anyhow::Result<Option<RelayParts>> {
+    config.relay.as_ref().map(|r| relay(r, &config.data, &config.advertise)).transpose()
+}
+
+/// The genesis entry: known here, or of the fleet that this coordinator joins. Nothing if it was stopped before that.
+async fn first_entry(
+    config: &CoordinatorConfig,
+    key: &SecretKey,
+    context: &Context,
+) -> anyhow::Result<Option<SignedEntry>> {
+    let named = config.genesis.is_some() || config.data.join(GENESIS_FILE).exists();
+    let ticket = coordinator_ticket(config)?.filter(|_| !named);
+    let Some(ticket) = ticket else { return genesis(config).map(Some) };
+    let parts = JoinParts {
+        data: config.data.clone(),
+        key: key.clone(),
+        ticket,
+        listen: config.listen.clone(),
+        mdns: config.mdns,
+    };
+    let waiting = |why: &str| {
+        tracing::warn!(why, "waiting to become a coordinator of the fleet");
+        context.status(why);
+    };
+    tokio::select! {
+        () = context.stop().cancelled() => Ok(None),
+        joined = coordinators::join::join(parts, waiting) => joined.context("cannot join the fleet").map(Some),
+    }
+}
+
+/// The ticket that a further coordinator finds the fleet with, if one is named.
+pub(crate) fn coordinator_ticket(config: &CoordinatorConfig) -> anyhow::Result<Option<Ticket>> {
+    if let Some(ticket) = &config.join {
+        return Ok(Some(ticket.clone()));
+    }
+    let Some(path) = &config.ticket_file else { return Ok(None) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the ticket {}", path.display()));
+    let ticket = text.code(Code::Config)?.parse::<Ticket>();
+    ticket.with_context(|| format!("cannot use the ticket in {}", path.display())).code(Code::Config).map(Some)
 }
 
 fn relay(config: &RelayConfig, data: &Path, advertise: &[SocketAddr]) -> anyhow::Result<RelayParts> {
@@ -236,14 +282,17 @@ fn host_name() -> anyhow::Result<Name> {
     short.parse().with_context(|| format!("the host's name `{short}` cannot be a node's name"))
 }
 
-fn genesis(config: &CoordinatorConfig) -> anyhow::Result<SignedEntry> {
+pub(crate) fn genesis(config: &CoordinatorConfig) -> anyhow::Result<SignedEntry> {
     let kept = config.data.join(GENESIS_FILE);
     let path = match &config.genesis {
         Some(path) => path.clone(),
         None if kept.exists() => kept,
         None => {
             return Err(anyhow!("the coordinator does not know its fleet: no genesis entry is named"))
-                .hint("found a fleet with `flt admin init`, which writes one, then: flt coordinator run --genesis FILE")
+                .hint(
+                    "found a fleet with `flt admin init`, which writes one, then: flt coordinator run --genesis FILE; \
+                     or join one: flt coordinator run --join TICKET",
+                )
                 .code(Code::Config);
         }
     };
@@ -253,7 +302,7 @@ fn genesis(config: &CoordinatorConfig) -> anyhow::Result<SignedEntry> {
     entry.with_context(|| format!("cannot read the genesis entry in {}", path.display())).code(Code::Config)
 }
 
-fn save_genesis(data: &Path, genesis: &SignedEntry) -> anyhow::Result<()> {
+pub(crate) fn save_genesis(data: &Path, genesis: &SignedEntry) -> anyhow::Result<()> {
     let path = data.join(GENESIS_FILE);
     if path.exists() {
         return Ok(());
@@ -263,7 +312,14 @@ fn save_genesis(data: &Path, genesis: &SignedEntry) -> anyhow::Result<()> {
     write_private(&path, &String::from_utf8_lossy(&line))
 }
 
-fn make_folder(dir: &Path) -> anyhow::Result<()> {
+/// Writes the genesis entry of the ledger that is in a data folder.
+pub(crate) fn save_recovered_genesis(data: &Path) -> anyhow::Result<()> {
+    let ledger = protocols::store::Ledger::open(Arc::new(protocols::store::Store::open(data)?), None)?;
+    let genesis = ledger.range(0, 1, usize::MAX)?.into_iter().next().context("the ledger is empty")?;
+    save_genesis(data, &genesis)
+}
+
+pub(crate) fn make_folder(dir: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("cannot make the data folder {}", dir.display()))

@@ -1,10 +1,10 @@
-//! What a stranger may say to a coordinator: redeem an invite, and nothing else.
+//! What a stranger may say to a coordinator: redeem an invite, or show the recovery keys' word; nothing else.
 
 use irpc::channel::oneshot;
 use irpc::rpc_requests;
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Head, Redeem};
+use crate::entry::{Head, Redeem, SignedEntry};
 use crate::state::Refusal;
 
 /// Requests of a node that is not a member yet.
@@ -15,6 +15,11 @@ pub enum Enrollment {
     #[rpc(tx = oneshot::Sender<Result<Enrolled, EnrollError>>)]
     #[wrap(RedeemInvite)]
     Redeem(Redeem),
+    /// Asks to append an entry that the recovery keys approved: its author's key has no rights yet. Nothing else than a
+    /// [`Recover`](crate::entry::Recover) is taken. Asking again with an entry that is there is answered alike.
+    #[rpc(tx = oneshot::Sender<Result<Enrolled, EnrollError>>)]
+    #[wrap(SubmitRecovery)]
+    Recover(SignedEntry),
 }
 
 /// The node is a member.
@@ -39,4 +44,16 @@ pub enum EnrollError {
     /// The coordinator could not write it down.
     #[error("the coordinator could not store the enrolment: {0}")]
     Storage(String),
+    /// The entry does not follow the newest one: sign it again after this one.
+    #[error("the entry does not follow the newest one, which is {head}")]
+    StaleHead {
+        /// The newest entry.
+        head: Head,
+    },
+    /// The entry does not verify, or is not one that a stranger may hand in.
+    #[error("the entry is not taken: {0}")]
+    Unverified(String),
+    /// Who orders the ledger cannot be reached, or holds back.
+    #[error("no entry can be appended now: {0}")]
+    Unavailable(String),
 }

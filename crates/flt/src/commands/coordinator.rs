@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use protocols::Ticket;
 use toml::Value;
+
+mod backup;
+mod init;
+mod recover;
 
 use crate::app::App;
 use crate::config::{self, CoordinatorConfig, Flag, RoleConfig as _, path_value};
@@ -17,6 +22,18 @@ pub(crate) enum CoordinatorCommand {
     /// Run the coordinator until it is stopped
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(Box<CoordinatorArgs>),
+    /// Make the key of a further coordinator, and print what an admin enrolls it by
+    #[command(after_long_help = init::EXAMPLES)]
+    Init(init::InitArgs),
+    /// Write a backup, also while the coordinator runs
+    #[command(after_long_help = backup::BACKUP_EXAMPLES)]
+    Backup(Box<backup::BackupArgs>),
+    /// Fill an empty data folder from a backup
+    #[command(after_long_help = backup::RESTORE_EXAMPLES)]
+    Restore(Box<backup::RestoreArgs>),
+    /// Get the ledger back from the copies that agents and other coordinators hold
+    #[command(after_long_help = recover::EXAMPLES)]
+    Recover(Box<recover::RecoverArgs>),
     /// Check the coordinator's configuration, and list all that is wrong with it
     #[command(after_long_help = CHECK_EXAMPLES)]
     CheckConfig {
@@ -40,6 +57,12 @@ pub(crate) struct CoordinatorArgs {
     /// Begin the ledger with this genesis entry
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
+    /// Join the fleet of this ticket as a further coordinator
+    #[arg(long, value_name = "TICKET", conflicts_with = "ticket_file")]
+    join: Option<Ticket>,
+    /// Join the fleet of the ticket in this file as a further coordinator
+    #[arg(long, value_name = "FILE")]
+    ticket_file: Option<PathBuf>,
     /// Listen on this UDP address; may be given several times
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
@@ -71,6 +94,7 @@ impl CoordinatorArgs {
             ("--data", "data", path(&self.data)),
             ("--key-file", "key-file", path(&self.key_file)),
             ("--genesis", "genesis", path(&self.genesis)),
+            ("--ticket-file", "ticket-file", path(&self.ticket_file)),
             ("--listen", "listen", config::list_value(&self.listen)),
             ("--advertise", "advertise", config::list_value(&self.advertise)),
             ("--mdns", "mdns", self.mdns.then_some(Value::Boolean(true))),
@@ -96,6 +120,10 @@ pub(crate) fn run(command: CoordinatorCommand, app: &App) -> anyhow::Result<Code
             };
             daemon::run(&settings, &app.env, |context| crate::run::coordinator(config, context))
         }
+        CoordinatorCommand::Init(args) => init::run(&args, app),
+        CoordinatorCommand::Backup(args) => backup::backup(&args, app),
+        CoordinatorCommand::Restore(args) => backup::restore(&args, app),
+        CoordinatorCommand::Recover(args) => app.interruptible(recover::run(*args, app)),
         CoordinatorCommand::CheckConfig { args, files } => {
             let config = load(&args, app)?;
             daemon::check(&config, files, app)
@@ -105,7 +133,10 @@ pub(crate) fn run(command: CoordinatorCommand, app: &App) -> anyhow::Result<Code
 
 fn load(args: &CoordinatorArgs, app: &App) -> anyhow::Result<CoordinatorConfig> {
     let loaded = config::typed(app.config_file(), args.flags(), &app.env).context("cannot run the coordinator");
-    loaded.hint("see where each value comes from: flt config show coordinator").code(Code::Config)
+    let mut config: CoordinatorConfig =
+        loaded.hint("see where each value comes from: flt config show coordinator").code(Code::Config)?;
+    config.join.clone_from(&args.join);
+    Ok(config)
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -113,7 +144,8 @@ Prints the ticket that reaches it when it is ready.
 
 Examples:
   flt coordinator run --config coordinator/coordinator.toml
-  flt coordinator run --data DIR --genesis genesis.json --key-file key --listen 0.0.0.0:4433";
+  flt coordinator run --data DIR --genesis genesis.json --key-file key --listen 0.0.0.0:4433
+  flt coordinator run --data DIR --join TICKET";
 
 const CHECK_EXAMPLES: &str = "\
 Exits with 0 if the configuration is sound, and with 64 if not.

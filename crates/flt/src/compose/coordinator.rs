@@ -13,6 +13,7 @@ use mesh::relay::{RelayServer, RelayServerConfig, RelayTls};
 use mesh::{Mesh, MeshBuilder};
 use protocols::control::{Control, ControlMessage};
 use protocols::enroll::{Enrollment, EnrollmentMessage};
+use protocols::node::Node;
 use protocols::store::Store;
 use protocols::ticket::RelayPin;
 use protocols::{BlobHash, BlobRef, NodeId, PeerAddr, SecretKey, SignedEntry, Ticket, alpn};
@@ -22,6 +23,11 @@ use tokio_util::task::TaskTracker;
 
 use super::Late;
 use super::documents::{Documents, Heard};
+
+pub mod backup;
+pub(crate) mod desk;
+pub mod join;
+pub mod recover;
 
 /// How long the parts of a role may take to stop.
 pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(15);
@@ -139,6 +145,10 @@ pub async fn start(parts: CoordinatorParts) -> anyhow::Result<RunningCoordinator
         }
     };
     late.set(&role);
+    if let Some(listener) = desk::open(&parts.data) {
+        let (role, until) = (Arc::clone(&role), stop.clone());
+        tasks.spawn(desk::serve(listener, role, super::now, until));
+    }
     let heard = Arc::downgrade(&role);
     wire.documents.start(&tasks, &stop, move |heard_now: Heard| {
         if let Some(role) = heard.upgrade() {
@@ -249,6 +259,22 @@ impl Wire for MeshWire {
 
     fn learn(&self, addr: PeerAddr) {
         self.mesh.learn(addr);
+    }
+
+    fn control(&self, coordinator: NodeId) -> irpc::Client<Control> {
+        self.mesh.client(coordinator, alpn::CONTROL)
+    }
+
+    fn node(&self, node: NodeId) -> irpc::Client<Node> {
+        self.mesh.client(node, alpn::NODE)
+    }
+
+    fn reach(&self, coordinator: NodeId) -> BoxFuture<'_, Result<(), WireError>> {
+        Box::pin(async move { self.mesh.link(coordinator, alpn::CONTROL).connect().await.map_err(|e| failed(&e)) })
+    }
+
+    fn reset(&self, coordinator: NodeId) {
+        self.mesh.link(coordinator, alpn::CONTROL).reset();
     }
 
     fn recheck(&self) {

@@ -236,6 +236,7 @@ const COORDINATOR: &[Key] = &[
     key("data", Kind::Path, |env| Role::Coordinator.data(env)),
     key("key-file", Kind::Path, none),
     key("genesis", Kind::Path, none),
+    key("ticket-file", Kind::Path, none),
     key("listen", Kind::Addrs, |_| list(&["0.0.0.0:4433"])),
     key("advertise", Kind::Addrs, |_| list(&[])),
     key("mdns", Kind::Bool, |_| Some(Value::Boolean(false))),

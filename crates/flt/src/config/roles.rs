@@ -54,8 +54,13 @@ pub(crate) struct CoordinatorConfig {
     pub(crate) data: PathBuf,
     /// Its key; `key` in the data folder if nothing is said.
     key_file: Option<PathBuf>,
-    /// The fleet's genesis entry; needed at the first start.
+    /// The fleet's genesis entry; needed at the first start of a fleet's first coordinator.
     pub(crate) genesis: Option<PathBuf>,
+    /// The fleet's ticket; needed at the first start of each further one.
+    pub(crate) ticket_file: Option<PathBuf>,
+    /// The ticket itself, given by flag.
+    #[serde(skip)]
+    pub(crate) join: Option<Ticket>,
     /// The UDP addresses it listens on.
     pub(crate) listen: Vec<SocketAddr>,
     /// The addresses that tickets name, where they differ from what the machine sees of itself.
@@ -199,6 +204,7 @@ impl RoleConfig for CoordinatorConfig {
         let mut problems = Vec::new();
         check_file("key-file", self.key_file.as_deref(), &mut problems);
         check_file("genesis", self.genesis.as_deref(), &mut problems);
+        check_file("ticket-file", self.ticket_file.as_deref(), &mut problems);
         if let Some(relay) = &self.relay {
             check_file("relay.cert-file", relay.cert_file.as_deref(), &mut problems);
             check_file("relay.key-file", relay.key_file.as_deref(), &mut problems);

@@ -115,8 +115,7 @@ where
         CoordinatorCommand::List(With { place, .. }) => list(&at(place)?).await,
         CoordinatorCommand::Enroll(With { args, place }) => {
             let role = Role::Coordinator;
-            let enroll =
-                Enroll { key: args.key, name: args.name, role, labels: Default::default(), replaces: None };
+            let enroll = Enroll { key: args.key, name: args.name, role, labels: Default::default(), replaces: None };
             let admin = at(place)?;
             enter(Body::Enroll(enroll), args.dry_run, &admin).await?;
             admin.out.hint("start it with the fleet's ticket: flt coordinator run --join TICKET; print that: flt admin coordinator ticket");
@@ -358,8 +357,9 @@ fn coordinator(state: &FleetState, who: &str) -> anyhow::Result<NodeId> {
     match named {
         Some(key) if state.is_coordinator(key) => Ok(key),
         Some(_) => Err(usage(format!("`{who}` is no coordinator"), "see them: flt admin coordinator list")),
-        None => Err(anyhow!("no coordinator of this fleet is called `{who}`"))
-            .hint("see them: flt admin coordinator list"),
+        None => {
+            Err(anyhow!("no coordinator of this fleet is called `{who}`")).hint("see them: flt admin coordinator list")
+        }
     }
 }
 
