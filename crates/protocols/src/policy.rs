@@ -67,6 +67,7 @@ pub enum Check {
         stable_seconds: u32,
     },
     /// The agent exchanges a message with a coordinator over a connection made after the change.
+    #[serde(deserialize_with = "nothing")]
     Contact,
 }
 
@@ -179,6 +180,14 @@ impl std::fmt::Display for Check {
             Self::Contact => f.write_str("contact"),
         }
     }
+}
+
+/// Refuses fields, as the other checks refuse unknown ones: a check without any would take whatever stands there.
+fn nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    Nothing::deserialize(deserializer).map(|Nothing {}| ())
 }
 
 fn ten() -> u32 {

@@ -12,7 +12,8 @@ use protocols::control::{
 };
 use protocols::enroll::{EnrollError, Enrolled, Enrollment, RedeemInvite};
 use protocols::entry::{
-    Body, Checkpoint, Enroll, Entry, Grant, Invite, Payload, Publish, Redeem, Revoke, Role, Verb, Withdraw,
+    Appoint, Approval, Body, Checkpoint, Enroll, Entry, Founder, Genesis, Grant, Invite, Payload, Place, Publish,
+    Quarantine, Recover, Recovery, Redeem, Release, Revoke, Role, Rotate, SetRecovery, Verb, Withdraw,
 };
 use protocols::facts::{Interface, StableFacts, VolatileFacts};
 use protocols::heartbeat::{BEATS_KEPT, Beat, BeatAck, BeatHistory, BeatMemory};
@@ -27,6 +28,7 @@ use protocols::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 fn key() -> impl Strategy<Value = SecretKey> {
     any::<[u8; 32]>().prop_map(|seed| SecretKey::from_seed(&seed))
@@ -118,6 +120,48 @@ fn blob() -> impl Strategy<Value = BlobRef> {
     (any::<[u8; 32]>(), any::<u64>()).prop_map(|(hash, size)| BlobRef { hash: BlobHash::from_bytes(hash), size })
 }
 
+fn pin() -> impl Strategy<Value = RelayPin> {
+    let pin = ("https://[a-z]{1,9}/", proptest::option::of(vec(any::<u8>(), 0..40)), any::<Option<u16>>());
+    pin.prop_map(|(url, ca, quic_port)| RelayPin { url, ca, quic_port })
+}
+
+fn founders() -> impl Strategy<Value = Vec<Founder>> {
+    vec((id(), name()).prop_map(|(key, name)| Founder { key, name }), 0..4)
+}
+
+fn recovery() -> impl Strategy<Value = Option<Recovery>> {
+    proptest::option::of((founders(), any::<u8>()).prop_map(|(keys, threshold)| Recovery { keys, threshold }))
+}
+
+fn approvals() -> impl Strategy<Value = Vec<Approval>> {
+    let approval = (key(), any::<[u8; 32]>());
+    let approval = approval.prop_map(|(key, text)| Approval { key: key.id(), signature: key.sign(b"x", &text) });
+    vec(approval, 0..3)
+}
+
+/// How one key follows another, how nodes are set apart, and who leads.
+fn succession() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        (any::<[u8; 32]>(), id(), key()).prop_map(|(fleet, old, new)| Body::Rotate(Rotate::new(
+            FleetId::from_bytes(fleet),
+            old,
+            &new
+        ))),
+        (id(), ".{0,20}").prop_map(|(key, reason)| Body::Quarantine(Quarantine { key, reason })),
+        id().prop_map(|key| Body::Release(Release { key })),
+        id().prop_map(|coordinator| Body::Appoint(Appoint { coordinator })),
+        (id(), vec(any::<SocketAddr>().prop_map(plain), 0..4), proptest::option::of(pin()))
+            .prop_map(|(coordinator, addrs, relay)| Body::Place(Place { coordinator, addrs, relay })),
+        (name(), vec(id(), 0..3), any::<Option<u64>>(), approvals()).prop_map(
+            |(name, revoke, compromised_since, approvals)| {
+                Body::Recover(Recover { name, revoke, compromised_since, approvals })
+            }
+        ),
+        (recovery(), approvals())
+            .prop_map(|(recovery, approvals)| Body::SetRecovery(SetRecovery { recovery, approvals })),
+    ]
+}
+
 fn body() -> impl Strategy<Value = Body> {
     let verbs = proptest::sample::subsequence(Verb::ALL.to_vec(), 0..=7);
     let grant = (id(), name(), verbs, selector(), proptest::option::of(any::<u64>())).prop_map(
@@ -143,19 +187,22 @@ fn body() -> impl Strategy<Value = Body> {
     prop_oneof![
         grant,
         publish,
-        (id(), ".{0,20}").prop_map(|(key, reason)| Body::Revoke(Revoke { key, reason, compromised_since: None })),
-        (id(), name(), role, labels()).prop_map(|(key, name, role, labels)| Body::Enroll(Enroll {
-            key,
-            name,
-            role,
-            labels,
-            replaces: None
-        })),
-        (id(), proptest::option::of(name()), labels(), any::<u64>(), any::<u32>()).prop_map(
-            |(invite, name, labels, expires, uses)| {
-                Body::Invite(Invite { invite, name, labels, expires: Millis(expires), uses, replaces: None })
+        (any::<[u8; 32]>(), name(), founders(), founders(), recovery()).prop_map(
+            |(nonce, name, admins, coordinators, recovery)| {
+                let nonce = Digest::from_bytes(nonce);
+                Body::Genesis(Genesis { name, nonce, admins, coordinators, recovery })
             }
         ),
+        (id(), ".{0,20}", any::<Option<u64>>())
+            .prop_map(|(key, reason, compromised_since)| { Body::Revoke(Revoke { key, reason, compromised_since }) }),
+        (id(), name(), role, labels(), proptest::option::of(id()))
+            .prop_map(|(key, name, role, labels, replaces)| Body::Enroll(Enroll { key, name, role, labels, replaces })),
+        (id(), proptest::option::of(name()), labels(), any::<u64>(), any::<u32>(), proptest::option::of(id()))
+            .prop_map(|(invite, name, labels, expires, uses, replaces)| {
+                Body::Invite(Invite { invite, name, labels, expires: Millis(expires), uses, replaces })
+            }),
+        succession(),
+        succession(),
         redeem().prop_map(Body::Redeem),
         declaration().prop_map(|name| Body::Withdraw(Withdraw { name })),
         any::<[u8; 32]>().prop_map(|state| Body::Checkpoint(Checkpoint { state: Digest::from_bytes(state) })),
@@ -163,12 +210,15 @@ fn body() -> impl Strategy<Value = Body> {
 }
 
 fn signed() -> impl Strategy<Value = (Entry, SignedEntry)> {
-    (key(), any::<u64>(), any::<[u8; 32]>(), any::<u64>(), body()).prop_map(|(key, seq, hash, at, body)| {
-        let (fleet, prev) = (Some(FleetId::from_bytes(hash)), Some(EntryHash::from_bytes(hash)));
-        let entry = Entry { fleet, seq, prev, at: Millis(at), not_after: None, author: key.id(), body };
-        let signed = entry.sign(&key).unwrap();
-        (entry, signed)
-    })
+    (key(), any::<u64>(), any::<[u8; 32]>(), any::<u64>(), any::<Option<u64>>(), body()).prop_map(
+        |(key, seq, hash, at, not_after, body)| {
+            let (fleet, prev) = (Some(FleetId::from_bytes(hash)), Some(EntryHash::from_bytes(hash)));
+            let (at, not_after) = (Millis(at), not_after.map(Millis));
+            let entry = Entry { fleet, seq, prev, at, not_after, author: key.id(), body };
+            let signed = entry.sign(&key).unwrap();
+            (entry, signed)
+        },
+    )
 }
 
 fn record() -> impl Strategy<Value = SignedRecord> {
@@ -185,10 +235,9 @@ fn digest() -> impl Strategy<Value = Digest> {
 }
 
 fn ticket() -> impl Strategy<Value = Ticket> {
-    let pin = ("https://[a-z]{1,9}/", proptest::option::of(vec(any::<u8>(), 0..40)), any::<Option<u16>>());
     let invite = (key(), any::<u64>(), proptest::option::of(name()));
     let invite = invite.prop_map(|(key, expires, name)| InviteSecret::new(&key, Millis(expires), name));
-    let relays = vec(pin.prop_map(|(url, ca, quic_port)| RelayPin { url, ca, quic_port }), 0..3);
+    let relays = vec(pin(), 0..3);
     (any::<[u8; 32]>(), name(), vec(addr(), 1..4), relays, proptest::option::of(invite)).prop_map(
         |(fleet, name, coordinators, relays, invite)| Ticket {
             fleet: FleetId::from_bytes(fleet),
@@ -284,6 +333,36 @@ fn packs<T: Serialize + DeserializeOwned + Debug>(value: &T) {
     assert_eq!(postcard::to_stdvec(&back).unwrap(), packed, "{value:?} came back as {back:?}");
 }
 
+/// The value with an unknown member in each of its objects in turn. Labels may hold any name, and a payload anything.
+fn with_unknown_fields(value: &Value) -> Vec<Value> {
+    let mut all = Vec::new();
+    match value {
+        Value::Object(members) => {
+            let mut more = members.clone();
+            more.insert("zzz-unknown".into(), Value::Null);
+            all.push(Value::Object(more));
+            for (name, member) in members.iter().filter(|(name, _)| *name != "labels" && *name != "payload") {
+                for changed in with_unknown_fields(member) {
+                    let mut members = members.clone();
+                    members.insert(name.clone(), changed);
+                    all.push(Value::Object(members));
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                for changed in with_unknown_fields(item) {
+                    let mut items = items.clone();
+                    items[at] = changed;
+                    all.push(Value::Array(items));
+                }
+            }
+        }
+        _ => {}
+    }
+    all
+}
+
 fn is_json<T: Serialize + DeserializeOwned + Debug + PartialEq>(value: &T) {
     let json = serde_json::to_string(value).unwrap();
     assert_eq!(&serde_json::from_str::<T>(&json).unwrap(), value, "{json}");
@@ -302,6 +381,22 @@ proptest! {
         prop_assert_eq!(verified.entry(), &entry);
         prop_assert_eq!(verified.hash(), signed.hash());
         prop_assert_eq!(&serde_json::to_vec(verified.entry()).unwrap()[..], &signed.bytes[..]);
+    }
+
+    #[test]
+    fn what_an_entry_does_not_know_it_refuses((_, signed) in signed()) {
+        let text = std::str::from_utf8(&signed.bytes).unwrap();
+        let value: Value = serde_json::from_str(text).unwrap();
+        for more in with_unknown_fields(&value) {
+            let more = more.to_string();
+            prop_assert!(serde_json::from_str::<Entry>(&more).is_err(), "{}", more);
+        }
+        // A field twice, a number that is not whole, and one that is negative.
+        for (what, with) in [("\"seq\":", "\"seq\":1,\"seq\":"), (",\"at\":", ".0,\"at\":"), ("\"seq\":", "\"seq\":-")] {
+            let odd = text.replacen(what, with, 1);
+            prop_assert!(odd != text, "{} is nowhere in {}", what, text);
+            prop_assert!(serde_json::from_str::<Entry>(&odd).is_err(), "{}", odd);
+        }
     }
 
     #[test]

@@ -194,6 +194,8 @@ fn policy(random: &mut Random) -> Policy {
             Check::Unit { name: "a@b.service".into(), stable_seconds: 600 },
             Check::Unit { name: "-a".into(), stable_seconds: 2 },
             Check::Contact,
+            Check::Contact,
+            Check::Contact,
         ];
         for _ in 0..random.below(3) {
             policy.checks.push(all[usize::try_from(random.below(all.len() as u64)).unwrap()].clone());
