@@ -60,7 +60,12 @@ impl std::fmt::Display for SecretUse {
 
 /// Everybody who can open a secret that `publisher` publishes for these nodes: the nodes, the recovery keys, and the
 /// publisher, if there is one still. A node that is set apart is left out.
-pub fn recipients(state: &FleetState, on: &Selector, within: &[Selector], publisher: Option<NodeId>) -> BTreeSet<NodeId> {
+pub fn recipients(
+    state: &FleetState,
+    on: &Selector,
+    within: &[Selector],
+    publisher: Option<NodeId>,
+) -> BTreeSet<NodeId> {
     let recovery = state.recovery().map(|set| set.recovery.keys.as_slice()).unwrap_or_default();
     nodes(state, on, within).chain(recovery.iter().map(|founder| founder.key)).chain(publisher).collect()
 }

@@ -190,6 +190,32 @@ impl<'a> Sealer<'a> {
         Ok((SealedText::seal(wanted.secret.clone(), place, &value, &to)?, news))
     }
 
+    /// Seals the secrets of an older publication to the keys of today, their values as they were then. Gives the names of
+    /// those that we cannot read and that stay as they are.
+    ///
+    /// # Errors
+    /// [`SealError::Seal`].
+    pub fn renew(&self, publish: &mut Publish) -> Result<Vec<Name>, SealError> {
+        let place = Spot { kind: &publish.kind, subject: &publish.subject }.place();
+        let (mut kept, mut replaced) = (BTreeSet::new(), Vec::new());
+        for old in self.catalogue.secrets(&publish.kind, publish.payload.get()).unwrap_or_default() {
+            if self.is_as_it_should_be(&old, &publish.on) || replaced.iter().any(|(known, _)| *known == old) {
+                continue;
+            }
+            let Some(value) = self.keys.iter().find_map(|key| old.open(place, key).ok()) else {
+                kept.insert(old.name().clone());
+                continue;
+            };
+            let to = recipients(self.state, &publish.on, &[], Some(self.id));
+            let new = SealedText::seal(old.name().clone(), place, &value, &to)?;
+            replaced.push((old, new));
+        }
+        if let Some(payload) = replace(publish.payload.get(), &replaced).filter(|_| !replaced.is_empty()) {
+            publish.payload = payload;
+        }
+        Ok(kept.into_iter().collect())
+    }
+
     /// Whether a published form is sealed to exactly the nodes and recovery keys of today and to one admin of today.
     fn is_as_it_should_be(&self, text: &SealedText, on: &Selector) -> bool {
         let found = text.recipients();

@@ -1,5 +1,5 @@
 use protocols::entry::{Founder, Recovery, Rotate, SetRecovery};
-use protocols::secret::Place;
+use protocols::secret::{Place, SealTextError};
 use protocols::{Body, SecretKey, SecretValue};
 use scores::catalogue;
 
@@ -246,6 +246,10 @@ fn a_score_with_too_many_secrets_for_too_many_nodes_says_what_to_do() {
     assert_eq!(resolve(&state, &anna, &secrets(3), &given).unwrap()[0].secrets[2].recipients, 701);
     let error = resolve(&state, &anna, &secrets(4), &given).unwrap_err().to_string();
     assert!(error.contains("for each of the 701 keys") && error.contains("split the group"), "{error}");
+    let name = "s0".parse().unwrap();
+    let error: ResolveError = SealError::from(SealTextError::TooManyRecipients { name, count: 10_003 }).into();
+    assert_eq!(error.what, "the secret `s0` would be sealed to 10003 keys, and may be to 2500");
+    assert!(error.hint.unwrap().starts_with("split the group"));
 }
 
 #[test]
@@ -286,4 +290,27 @@ fn an_admin_with_another_key_reads_with_the_old_one_until_it_is_sealed_again() {
     assert_eq!(opens(&state, &new).unwrap(), b"hunter2");
     assert_eq!(opens(&state, &anna), None);
     assert_eq!(SecretRow::all(&state, &catalogue, None)[0].state, SecretState::Sealed);
+}
+
+#[test]
+fn an_older_version_comes_back_with_its_own_value_for_the_nodes_of_now() {
+    let anna = fleet().0;
+    let (state, _) = apply(&base(), &anna, FILE, &[("db", "hunter2")]);
+    let Some((_, Intent::Enter(Body::Publish(older)))) =
+        plan(&base(), &anna, FILE, &[("db", "hunter2")]).intents().into_iter().next()
+    else {
+        panic!("it is published");
+    };
+    let (state, _) = apply(&state, &anna, FILE, &[("db", "hunter3")]);
+    let state = enter(&state, enroll(3, &[("role", "edge")]));
+    let catalogue = catalogue();
+    let mut publish = older.clone();
+    assert_eq!(by(&state, &node_key(9), &catalogue).renew(&mut publish).unwrap(), ["db".parse().unwrap()]);
+    assert_eq!(publish, older, "who cannot read it changes nothing");
+    assert!(by(&state, &anna, &catalogue).renew(&mut publish).unwrap().is_empty());
+    let state = enter(&state, Body::Publish(publish.clone()));
+    assert_eq!(opens(&state, &node_key(3)).unwrap(), b"hunter2");
+    let again = publish.clone();
+    by(&state, &anna, &catalogue).renew(&mut publish).unwrap();
+    assert_eq!(publish, again, "what fits stays");
 }

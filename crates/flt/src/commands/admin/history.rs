@@ -343,7 +343,15 @@ async fn rollback_online(args: &RollbackArgs, online: &mut Online<'_>) -> anyhow
         online.admin.out.status(format!("`{}` is the version of entry {seq} already.", args.name));
         return settle(&args.wait, vec![args.name.clone()], Vec::new(), online).await;
     }
-    let publish = Publish { note: Some(format!("rollback to entry {seq}")), ..older.clone() };
+    let mut publish = Publish { note: Some(format!("rollback to entry {seq}")), ..older.clone() };
+    // Nodes may have come since, and what is published now must be for those of now.
+    let catalogue = scores::catalogue();
+    for name in super::secrets::sealer(&state, online, &catalogue).renew(&mut publish)? {
+        online.admin.out.warning(format!(
+            "the secret `{name}` stays sealed to the keys of entry {seq}, because this key cannot read it; nodes that came \
+             later cannot open it"
+        ));
+    }
     let intent = Intent::Enter(Body::Publish(publish));
     if args.dry_run {
         online.enter_intent(intent, true).await?;
