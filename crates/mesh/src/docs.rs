@@ -14,6 +14,7 @@
 
 mod follow;
 mod inbox;
+mod neighbours;
 mod publish;
 mod serve;
 mod stack;
@@ -341,5 +342,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The pauses between looks for a neighbour that does not come grow up to so many intervals between syncs.
+const LOOKS_PAUSE: u32 = 4;
 /// The least time between two rebuilds that nobody asked for by name.
 const REBUILD_PAUSE: Duration = Duration::from_secs(10);

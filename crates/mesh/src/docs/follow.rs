@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::inbox::{Inbox, Known};
+use super::neighbours::Neighbours;
 use super::publish::TERMINATOR;
 use super::stack::Stack;
-use super::{DocId, KEY_MAX, KEYS_MAX, Plane, VALUE_MAX, lock};
+use super::{DocId, KEY_MAX, KEYS_MAX, LOOKS_PAUSE, Plane, VALUE_MAX, lock};
 use crate::blobs::Watched;
 
 /// A change in a document that is followed.
@@ -157,7 +158,7 @@ impl Doc {
         }
     }
 
-    async fn keep_open(&self, plane: &Arc<Plane>, stack: &Arc<Stack>, inbox: &Inbox) {
+    async fn keep_open(&self, plane: &Arc<Plane>, stack: &Arc<Stack>, inbox: &Arc<Inbox>) {
         let tuning = plane.tuning;
         let mut wanted: HashMap<Bytes, Known> = HashMap::new();
         let mut asked: HashMap<Bytes, Instant> = HashMap::new();
@@ -165,6 +166,8 @@ impl Doc {
         let mut next_sync = Instant::now();
         let mut first = true;
         let mut heard = Instant::now();
+        let mut neighbours = Neighbours::new(tuning.resync * LOOKS_PAUSE);
+        let mut greetings = JoinSet::new();
         loop {
             if Instant::now() >= next_sync {
                 let peers: Vec<_> = lock(&self.peers).iter().copied().collect();
@@ -184,6 +187,12 @@ impl Doc {
                 }
                 next_sync = plane.next_sync(self.id);
             }
+            if greetings.is_empty() {
+                let missing = neighbours.missing(lock(&self.peers).iter().copied());
+                if !missing.is_empty() {
+                    greetings.spawn(inbox.clone().greet(plane.clone(), stack.clone(), missing));
+                }
+            }
             for (key, known) in &wanted {
                 let due = asked.get(key).is_none_or(|at| at.elapsed() >= tuning.repair);
                 if due && fetches.len() < FETCHES_MAX {
@@ -196,7 +205,8 @@ impl Doc {
                     });
                 }
             }
-            let until = next_sync.saturating_duration_since(Instant::now());
+            let until = next_sync.min(neighbours.next()).saturating_duration_since(Instant::now());
+            let until = if greetings.is_empty() { until } else { next_sync.saturating_duration_since(Instant::now()) };
             let pause = if wanted.is_empty() { until } else { until.min(tuning.repair) };
             tokio::select! {
                 news = inbox.wait(pause) => {
@@ -206,6 +216,7 @@ impl Doc {
                     if news.finished || !news.entries.is_empty() {
                         heard = Instant::now();
                     }
+                    neighbours.note(&news);
                     for peer in news.up {
                         self.add_peer(peer);
                     }
@@ -224,7 +235,11 @@ impl Doc {
                         }
                     }
                 }
-                () = self.hurry.notified() => next_sync = Instant::now(),
+                Some(_) = greetings.join_next(), if !greetings.is_empty() => {}
+                () = self.hurry.notified() => {
+                    next_sync = Instant::now();
+                    neighbours.soon();
+                }
             }
         }
     }

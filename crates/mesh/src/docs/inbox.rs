@@ -14,6 +14,7 @@ use iroh_docs::{Capability, Entry};
 use n0_future::StreamExt;
 use protocols::NodeId;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::stack::Stack;
@@ -157,6 +158,20 @@ impl Inbox {
             Ok(Ok(())) => {}
             Ok(Err(why)) => tracing::debug!(why = %format!("{why:#}"), "a document sync did not start"),
             Err(_) => plane.want_rebuild("a document sync did not start"),
+        }
+    }
+
+    /// Brings back those who do not hear of news though they should: a new connection to each, and a sync over it.
+    pub(super) async fn greet(self: Arc<Self>, plane: Arc<Plane>, stack: Arc<Stack>, missing: HashSet<NodeId>) {
+        let mut greetings = JoinSet::new();
+        for peer in missing {
+            let (plane, stack) = (plane.clone(), stack.clone());
+            greetings.spawn(async move { stack.greet(&plane.endpoint, peer).await.then_some(peer) });
+        }
+        let reached: Vec<_> = greetings.join_all().await.into_iter().flatten().collect();
+        if !reached.is_empty() {
+            tracing::debug!(doc = %self.doc.id(), peers = reached.len(), "joining those who miss the news");
+            self.sync(&plane, reached).await;
         }
     }
 }

@@ -9,11 +9,13 @@ use bytes::Bytes;
 use iroh_blobs::Hash;
 use iroh_docs::{Capability, ContentStatus, NamespaceSecret, Record, SignedEntry};
 use protocols::NodeId;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::inbox::{Inbox, Known};
+use super::neighbours::Neighbours;
 use super::stack::Stack;
-use super::{DocId, KEY_MAX, KEYS_MAX, Plane, VALUE_MAX, lock};
+use super::{DocId, KEY_MAX, KEYS_MAX, LOOKS_PAUSE, Plane, VALUE_MAX, lock};
 
 /// Why something was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,7 +144,7 @@ impl Doc {
         }
     }
 
-    async fn keep_open(&self, plane: &Arc<Plane>, stack: &Arc<Stack>, inbox: &Inbox) {
+    async fn keep_open(&self, plane: &Arc<Plane>, stack: &Arc<Stack>, inbox: &Arc<Inbox>) {
         let keys: Vec<_> = lock(&self.values).keys().cloned().collect();
         for key in keys {
             self.write(plane, stack, key, 0).await;
@@ -150,7 +152,8 @@ impl Doc {
         let mut next_sync = Instant::now();
         let mut first = true;
         let mut lost = HashSet::new();
-        let mut neighbours = HashSet::new();
+        let mut neighbours = Neighbours::new(plane.tuning.resync * LOOKS_PAUSE);
+        let mut greetings = JoinSet::new();
         loop {
             if Instant::now() >= next_sync {
                 // Readers sync with us at intervals. Our part is to be listening again if bad input has
@@ -165,7 +168,19 @@ impl Doc {
                 }
                 next_sync = plane.next_sync(self.id);
             }
-            let news = inbox.wait(next_sync.saturating_duration_since(Instant::now())).await;
+            while greetings.try_join_next().is_some() {}
+            if greetings.is_empty() {
+                let readers: Vec<_> = match neighbours.is_empty() {
+                    true => lock(&self.readers).iter().copied().take(READERS_DIALED).collect(),
+                    false => Vec::new(),
+                };
+                let missing = neighbours.missing(readers);
+                if !missing.is_empty() {
+                    greetings.spawn(inbox.clone().greet(plane.clone(), stack.clone(), missing));
+                }
+            }
+            let until = next_sync.min(neighbours.next()).saturating_duration_since(Instant::now());
+            let news = inbox.wait(until.max(TICK_MIN)).await;
             if news.ended {
                 return;
             }
@@ -174,8 +189,7 @@ impl Doc {
                 let room = READERS_MAX.saturating_sub(readers.len());
                 readers.extend(news.up.iter().take(room));
             }
-            neighbours.extend(news.up);
-            neighbours.retain(|n| !news.down.contains(n));
+            neighbours.note(&news);
             if !news.down.is_empty() {
                 lost.extend(news.down);
                 next_sync = next_sync.min(Instant::now() + AFTER_DOWN);
@@ -266,3 +280,5 @@ const READERS_MAX: usize = 1024;
 const READERS_DIALED: usize = 16;
 /// How soon after a neighbour was lost a sync is started.
 const AFTER_DOWN: Duration = Duration::from_millis(500);
+/// The least time between two looks, while readers are being greeted.
+const TICK_MIN: Duration = Duration::from_millis(100);

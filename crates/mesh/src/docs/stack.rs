@@ -1,7 +1,8 @@
 //! One life of the replication stack underneath: in memory, bounded in how it starts and ends.
 
-use std::sync::Mutex;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iroh::Endpoint;
@@ -13,11 +14,13 @@ use iroh_docs::engine::{DefaultAuthorStorage, Engine};
 use iroh_docs::protocol::Docs;
 use iroh_gossip::net::Gossip;
 use iroh_gossip::proto::HyparviewConfig;
+use protocols::NodeId;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::lock;
+use crate::net::endpoint_id;
 
 /// Gossip, documents, and the store of their values.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(super) struct Stack {
     pub(super) values: Store,
     gossip: Gossip,
     tasks: Mutex<JoinSet<()>>,
+    /// When each peer was last greeted; locked while it is.
+    greeted: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
     /// Set when it ends, for those who serve from it.
     pub(super) ended: CancellationToken,
 }
@@ -64,6 +69,7 @@ impl Stack {
             values,
             gossip,
             tasks: Mutex::default(),
+            greeted: Mutex::default(),
             ended: CancellationToken::new(),
         })
     }
@@ -88,6 +94,36 @@ impl Stack {
         }
     }
 
+    /// Makes a connection to a peer and hands it to gossip, for all topics. Gossip by itself never again dials whom it once
+    /// failed to reach, and goes on sending into a connection that ended before anything came of it; one that comes from
+    /// outside takes the place of either. Returns whether there is a new one.
+    pub(super) async fn greet(&self, endpoint: &Endpoint, peer: NodeId) -> bool {
+        let Some(id) = endpoint_id(peer) else { return false };
+        let greeted = {
+            let mut all = lock(&self.greeted);
+            if all.len() >= GREETED_MAX {
+                all.retain(|_, greeted| Arc::strong_count(greeted) > 1);
+            }
+            all.entry(peer).or_default().clone()
+        };
+        // Many documents may miss the same peer.
+        let mut last = greeted.lock().await;
+        if last.is_some_and(|last| last.elapsed() < GREET_PAUSE) {
+            return true;
+        }
+        let started = Instant::now();
+        let connected = timeout(STEP, endpoint.connect(id, iroh_gossip::ALPN)).await;
+        let Ok(Ok(connection)) = connected else { return false };
+        // A refusal arrives one round trip after the handshake. Handed over before, it would take the place of a connection
+        // that the peer may have made meanwhile, and take that down with it.
+        let grace = (started.elapsed() * 2).clamp(REFUSAL_GRACE, STEP);
+        if timeout(grace, connection.closed()).await.is_ok() {
+            return false;
+        }
+        *last = Some(Instant::now());
+        self.gossip.handle_connection(connection).await.is_ok()
+    }
+
     pub(super) async fn shutdown(&self) {
         self.ended.cancel();
         let mut tasks = std::mem::take(&mut *lock(&self.tasks));
@@ -104,6 +140,12 @@ impl Stack {
 
 /// Time for one step of starting and ending.
 const STEP: Duration = Duration::from_secs(5);
+/// The least time that a peer has to refuse a connection.
+const REFUSAL_GRACE: Duration = Duration::from_millis(300);
+/// For how long a connection that was handed to gossip counts as new.
+const GREET_PAUSE: Duration = Duration::from_secs(1);
+/// Peers of whom it is remembered when they were greeted.
+const GREETED_MAX: usize = 4096;
 /// Largest gossip message, in bytes. One that is larger silently ends all documents between two peers,
 /// so this is far above what the largest key makes.
 const GOSSIP_BYTES_MAX: usize = 64 * 1024;

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::support::{Members, SOON, config, until};
 
-fn fast() -> DocTuning {
+pub(crate) fn fast() -> DocTuning {
     DocTuning {
         resync: Duration::from_secs(1),
         repair: Duration::from_millis(300),
@@ -33,7 +33,7 @@ fn fast() -> DocTuning {
     }
 }
 
-async fn docs_node_with(config: MeshConfig, tuning: DocTuning) -> (Mesh, DocPlane) {
+pub(crate) async fn docs_node_with(config: MeshConfig, tuning: DocTuning) -> (Mesh, DocPlane) {
     let (builder, plane) = MeshBuilder::bind(config).await.expect("bound").docs(tuning).await.expect("started");
     (builder.start(), plane)
 }
@@ -43,7 +43,7 @@ async fn docs_node() -> (Mesh, DocPlane) {
 }
 
 /// Reads a follower until `key` has `value`.
-async fn sees(follower: &mut Follower, key: &str, value: &str) {
+pub(crate) async fn sees(follower: &mut Follower, key: &str, value: &str) {
     let reading = async {
         loop {
             let event = follower.next().await.expect("the plane lives");
@@ -55,7 +55,7 @@ async fn sees(follower: &mut Follower, key: &str, value: &str) {
     timeout(SOON, reading).await.unwrap_or_else(|_| panic!("{key} never was {value}"));
 }
 
-fn text(text: impl Into<String>) -> Bytes {
+pub(crate) fn text(text: impl Into<String>) -> Bytes {
     Bytes::from(text.into())
 }
 

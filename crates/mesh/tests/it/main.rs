@@ -2,6 +2,7 @@
 
 mod blobs;
 mod docs;
+mod docs_live;
 mod net;
 mod relay;
 mod rpc;
