@@ -105,7 +105,26 @@ fn filled(line: &str) -> String {
         invite: None,
     };
     let (ticket, id) = (ticket.to_string(), key.id().to_string());
-    let mut line = line.replace("flt1abc...", &ticket).replace("TICKET", &ticket).replace("FLEET-ID", &id);
+    let name: protocols::Name = "ben".parse().unwrap();
+    let asked = admin::request::JoinRequest::new(&key, name.clone()).to_string();
+    let what = admin::recovery::Wanted::Recover {
+        to: key.id(),
+        name: name.clone(),
+        revoke: Vec::new(),
+        compromised_since: None,
+    };
+    let fleet = protocols::FleetId::from_bytes([9; 32]);
+    let wanted = admin::recovery::RecoveryRequest { fleet, fleet_name: name, set_by: 0, threshold: 1, what };
+    let approved = wanted.approve(&key).to_string();
+    let mut line = line
+        .replace("fltreq1abc...", &asked)
+        .replace("fltrec1abc...", &wanted.to_string())
+        .replace("fltapp1abc...", &approved)
+        .replace("fltapp1def...", &approved)
+        .replace("=KEY", &format!("={id}"))
+        .replace("flt1abc...", &ticket)
+        .replace("TICKET", &ticket)
+        .replace("FLEET-ID", &id);
     if let (Some(from), Some(to)) = (line.find("$("), line.rfind(')')) {
         line.replace_range(from..=to, &protocols::key::openssh_public(key.id(), "x"));
     }

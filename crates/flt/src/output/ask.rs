@@ -17,6 +17,10 @@ impl Output {
         if yes {
             return Ok(());
         }
+        if !self.interactive {
+            // Whoever reads the log should see what was not done.
+            self.status(what);
+        }
         let answer = self.ask(&format!("{what}\nType `{name}` to go on: "))?;
         if answer.trim() == name {
             return Ok(());

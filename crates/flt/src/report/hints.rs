@@ -2,6 +2,9 @@
 
 use std::error::Error as StdError;
 
+use admin::author::AuthorError;
+use admin::rotate::RotateError;
+use admin::session::SubmitFailure;
 use protocols::control::{Denied, SubmitError};
 use protocols::enroll::EnrollError;
 use protocols::key::KeyError;
@@ -44,6 +47,15 @@ fn of(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(refusal) = error.downcast_ref::<Refusal>() {
         return is(refusal);
     }
+    if let Some(error) = error.downcast_ref::<AuthorError>() {
+        return of_author(error);
+    }
+    if let Some(SubmitFailure::Author(error)) = error.downcast_ref::<SubmitFailure>() {
+        return of_author(error);
+    }
+    if let Some(RotateError::Author(error)) = error.downcast_ref::<RotateError>() {
+        return of_author(error);
+    }
     if let Some(error) = error.downcast_ref::<SubmitError>() {
         return match error {
             SubmitError::Refused(refusal) => is(refusal),
@@ -71,6 +83,15 @@ fn of(error: &(dyn StdError + 'static)) -> Option<String> {
         return Some("an admin prints a new one: flt admin invite".into());
     }
     None
+}
+
+/// What wraps a refusal without a word of its own hides it from the chain.
+fn of_author(error: &AuthorError) -> Option<String> {
+    match error {
+        AuthorError::Refused(refusal) => Some(refusal.hint().to_owned()),
+        AuthorError::Agent(_) => Some("see what the ssh-agent holds: ssh-add -L".into()),
+        AuthorError::Unwritable(_) => None,
+    }
 }
 
 fn of_denied(denied: &Denied) -> Option<String> {

@@ -1,0 +1,3 @@
+//! The life of a node: renamed, relabelled, set apart, rotated, replaced, removed.
+
+mod nodes;
