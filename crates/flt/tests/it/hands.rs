@@ -6,4 +6,5 @@ mod bed;
 mod blobs;
 mod liar;
 mod paper;
+mod secrets;
 mod split;

@@ -37,8 +37,8 @@ pub(crate) enum SecretCommand {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ValueArgs {
     /// Take a secret's value from a file, byte for byte, or from stdin with `-`; once for each secret
-    #[arg(long = "secret-file", value_name = "NAME=PATH")]
-    secret_files: Vec<SecretFile>,
+    #[arg(long, value_name = "NAME=PATH")]
+    secret_file: Vec<SecretFile>,
 }
 
 /// Which secret is in which file.
@@ -109,8 +109,8 @@ impl ValueArgs {
         out: &Output,
     ) -> anyhow::Result<()> {
         let mut stdin_taken = stdin_taken;
-        for (i, SecretFile { name, path }) in self.secret_files.iter().enumerate() {
-            if self.secret_files[..i].iter().any(|other| other.name == *name) {
+        for (i, SecretFile { name, path }) in self.secret_file.iter().enumerate() {
+            if self.secret_file[..i].iter().any(|other| other.name == *name) {
                 return Err(usage(format!("--secret-file names `{name}` twice"), "give each secret once"));
             }
             if !named.contains(&name) {
