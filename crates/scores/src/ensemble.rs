@@ -96,6 +96,13 @@ impl Ensemble {
     ///
     /// The caller sees to it that one subject is played once at a time.
     pub async fn play(&self, assignment: &Assignment, stage: &dyn Stage) -> PlayReport {
+        let slot = self.trials.slot(&assignment.subject);
+        let mends = was_good(&slot, assignment.generation).await;
+        let report = self.play_once(assignment, stage, mends).await;
+        weigh(&slot, assignment.generation, mends, report).await
+    }
+
+    async fn play_once(&self, assignment: &Assignment, stage: &dyn Stage, mends: bool) -> PlayReport {
         let player = match self.player(assignment) {
             Ok(player) => player,
             Err(error) => return PlayReport::new(error.verdict(), &chain(&error), &[], 0),
@@ -105,7 +112,7 @@ impl Ensemble {
         match read(&slot).await {
             Ok(None) => {}
             Ok(Some(Record { phase: Phase::Quarantined { message }, assignment: tried, steps, .. })) => {
-                if tried.generation == assignment.generation {
+                if tried.generation == assignment.generation && !mends {
                     return PlayReport::new(Verdict::Quarantined, &message, &steps, 0);
                 }
             }
@@ -158,6 +165,9 @@ impl Ensemble {
                 Phase::Quarantined { message } => PlayReport::new(Verdict::Quarantined, message, &record.steps, 0),
                 _ => self.judge(&assignment, record, stage).await,
             };
+            let slot = self.trials.slot(&assignment.subject);
+            let mended = was_good(&slot, assignment.generation).await;
+            let report = weigh(&slot, assignment.generation, mended, report).await;
             recovered.push(Recovered { assignment: Some(assignment), report });
         }
         recovered
@@ -247,6 +257,44 @@ impl<T: Topology> Play for Player<T> {
             }
         })
     }
+}
+
+/// What is said of a play of a generation. One that was good here before and fails now was only to be mended: somebody
+/// may have changed by hand what it was about to change. That is no word against the declaration, and is tried again.
+const fn judged(mends: bool, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Quarantined | Verdict::Refused if mends => Verdict::Failed,
+        verdict => verdict,
+    }
+}
+
+async fn was_good(slot: &Slot, generation: u64) -> bool {
+    let slot = slot.clone();
+    let proven = tokio::task::spawn_blocking(move || slot.proven()).await;
+    proven.is_ok_and(|proven| proven == Some(generation))
+}
+
+/// Settles what is said of a play, and writes down what follows from it for the next.
+async fn weigh(slot: &Slot, generation: u64, mends: bool, mut report: PlayReport) -> PlayReport {
+    let verdict = judged(mends, report.verdict);
+    let acquitted = verdict != report.verdict;
+    report.verdict = verdict;
+    let proves = verdict == Verdict::Converged && !mends;
+    if !acquitted && !proves {
+        return report;
+    }
+    let slot = slot.clone();
+    let noted = tokio::task::spawn_blocking(move || match slot.read()? {
+        Some(record) if acquitted && !record.phase.is_open() => slot.close(),
+        _ if proves => slot.prove(generation),
+        _ => Ok(()),
+    });
+    match noted.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(error = %chain(&error), "cannot note how a play went"),
+        Err(error) => tracing::warn!(%error, "cannot note how a play went"),
+    }
+    report
 }
 
 async fn read(slot: &Slot) -> Result<Option<Record>, TrialError> {

@@ -93,7 +93,11 @@ impl Trials {
 
     pub(crate) fn slot(&self, subject: &Subject) -> Slot {
         let digest = blake3::hash(subject.as_str().as_bytes());
-        Slot { dir: self.dir.join(data_encoding::HEXLOWER.encode(&digest.as_bytes()[..16])) }
+        self.at(&data_encoding::HEXLOWER.encode(&digest.as_bytes()[..16]))
+    }
+
+    fn at(&self, key: &str) -> Slot {
+        Slot { dir: self.dir.join(key), proven: self.dir.with_extension("proven").join(key) }
     }
 
     /// Every record; one that cannot be read is moved aside, so that it is reported once and stays for people to see.
@@ -106,7 +110,8 @@ impl Trials {
             if odd || !path.is_dir() {
                 continue;
             }
-            let slot = Slot { dir: path.clone() };
+            let Some(key) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let slot = self.at(key);
             match slot.read() {
                 Ok(None) => slot.close()?,
                 Ok(Some(record)) => found.push(Ok(record)),
@@ -124,6 +129,8 @@ impl Trials {
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
     dir: PathBuf,
+    /// Beside the folder of the trials: which generation was good here. It outlasts the trials.
+    proven: PathBuf,
 }
 
 impl Slot {
@@ -178,6 +185,24 @@ impl Slot {
         })
     }
 
+    /// The generation that was last seen as declared, with its checks passed. What cannot be read is as good as unknown.
+    pub(crate) fn proven(&self) -> Option<u64> {
+        let found = fs::metadata(&self.proven).ok()?;
+        if found.len() > PROVEN_BYTES_MAX {
+            return None;
+        }
+        fs::read_to_string(&self.proven).ok()?.trim().parse().ok()
+    }
+
+    /// Writes down that this generation was good.
+    pub(crate) fn prove(&self, generation: u64) -> Result<(), TrialError> {
+        let failed = |source| TrialError { doing: "note what was good", path: self.proven.clone(), source };
+        if let Some(folder) = self.proven.parent() {
+            durable::make_folder(folder).map_err(failed)?;
+        }
+        durable::write(&self.proven, format!("{generation}\n").as_bytes()).map_err(failed)
+    }
+
     pub(crate) fn set_aside(&self) {
         let aside = self.dir.with_extension("unreadable");
         drop(durable::remove_folder(&aside));
@@ -191,5 +216,7 @@ impl Slot {
     }
 }
 
+/// The longest number of a generation, in bytes.
+const PROVEN_BYTES_MAX: u64 = 32;
 /// The longest record of a trial, in bytes: a payload, escaped, and its steps.
 const RECORD_BYTES_MAX: u64 = 32 * 1024 * 1024;

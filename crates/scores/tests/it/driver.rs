@@ -57,6 +57,35 @@ async fn a_failed_check_undoes_and_quarantines_until_the_declaration_changes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mend_that_fails_is_tried_again_and_a_new_generation_is_not() {
+    let node = Node::new();
+    let job = assignment(&files(&[("a", "good"), ("b", "good")]), 1, "{}");
+    assert_eq!(node.start().play(&job, &node.stage).await.verdict, Verdict::Converged);
+    let whole = node.disk.tree();
+    // Twice somebody's hand is in the way, also across a restart of the agent; then it is gone.
+    for turn in 0..2 {
+        node.disk.tree.lock().unwrap().remove("/r/a");
+        let drifted = node.disk.tree();
+        node.disk.errors.lock().unwrap().push(DeviceError::permanent("somebody is at it"));
+        let report = node.start().play(&job, &node.stage).await;
+        assert_eq!(report.verdict, Verdict::Failed, "turn {turn}: {report:?}");
+        assert_eq!(node.disk.tree(), drifted, "it was undone");
+        assert_eq!(node.open_trials(), 0);
+        assert!(node.start().recover(&node.stage).await.is_empty());
+    }
+    let mended = node.start().play(&job, &node.stage).await;
+    assert_eq!(mended.verdict, Verdict::Converged, "{mended:?}");
+    assert_eq!(node.disk.tree(), whole);
+
+    // What was good before says nothing for what is declared now.
+    let next = assignment(&files(&[("a", "new")]), 2, "{}");
+    node.disk.errors.lock().unwrap().push(DeviceError::permanent("no"));
+    for _ in 0..2 {
+        assert_eq!(node.start().play(&next, &node.stage).await.verdict, Verdict::Quarantined);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn checks_are_repeated_until_they_pass_or_time_is_up() {
     let node = Node::new();
     let job = |generation, command: &str| {
