@@ -167,8 +167,16 @@ impl View for Sound {
 
 /// The runtime of a daemon or an asynchronous command.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the program's threads")
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(processors.min(WORKERS_MAX))
+        .enable_all()
+        .build()
+        .context("cannot start the program's threads")
 }
+
+/// Threads that a daemon works with at most: what it does is mostly waiting, and each thread keeps memory of its own.
+const WORKERS_MAX: usize = 4;
 
 /// How long a role has to stop when it is told to.
 pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(25);

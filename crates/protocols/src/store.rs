@@ -21,6 +21,9 @@ pub use values::Values;
 const LOCK_FILE: &str = "lock";
 /// Name of the database in a data folder.
 const DATABASE_FILE: &str = "state.redb";
+/// Memory that the database may use to keep pages, in bytes. Roles keep what they work with themselves; redb's own default
+/// is 1 GiB.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A data folder that this process alone has open.
 #[derive(Debug)]
@@ -124,7 +127,7 @@ impl Store {
             let path = self.dir.join(DATABASE_FILE);
             let database = guarded(|| {
                 let new = !path.exists();
-                let database = Database::create(&path)?;
+                let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(&path)?;
                 if new {
                     // The file's name must last as its contents do.
                     File::open(&self.dir)?.sync_all()?;
