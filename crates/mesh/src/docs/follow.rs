@@ -168,6 +168,7 @@ impl Doc {
         let mut heard = Instant::now();
         let mut neighbours = Neighbours::new(tuning.resync * LOOKS_PAUSE);
         let mut greetings = JoinSet::new();
+        let mut patience = SYNC_PATIENCE;
         loop {
             if Instant::now() >= next_sync {
                 let peers: Vec<_> = lock(&self.peers).iter().copied().collect();
@@ -176,6 +177,7 @@ impl Doc {
                     inbox.leave(plane).await;
                     heard = Instant::now();
                 }
+                let somebody = !peers.is_empty();
                 inbox.sync(plane, peers).await;
                 // Events are hints. What is there and was not delivered is what counts.
                 if !std::mem::take(&mut first) {
@@ -186,6 +188,11 @@ impl Doc {
                     self.want(&mut wanted, all);
                 }
                 next_sync = plane.next_sync(self.id);
+                if somebody {
+                    // Two who begin at the same time may turn each other down, and then neither begins again.
+                    next_sync = next_sync.min(Instant::now() + patience);
+                    patience = (patience * 2).min(tuning.resync.max(SYNC_PATIENCE));
+                }
             }
             if greetings.is_empty() {
                 let missing = neighbours.missing(lock(&self.peers).iter().copied());
@@ -217,6 +224,10 @@ impl Doc {
                         heard = Instant::now();
                     }
                     neighbours.note(&news);
+                    if news.synced {
+                        patience = SYNC_PATIENCE;
+                        next_sync = plane.next_sync(self.id);
+                    }
                     for peer in news.up {
                         self.add_peer(peer);
                     }
@@ -358,5 +369,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const PEERS_MAX: usize = 64;
 /// Peers that are asked for one value.
 const PROVIDERS_MAX: usize = 4;
+/// How long the first sync may take before another is started.
+const SYNC_PATIENCE: Duration = Duration::from_secs(3);
 /// How soon after a neighbour was lost a sync is started.
 const AFTER_DOWN: Duration = Duration::from_millis(500);

@@ -39,6 +39,8 @@ pub(super) struct News {
     pub(super) down: HashSet<NodeId>,
     /// A sync with somebody has ended, well or not.
     pub(super) finished: bool,
+    /// A sync with somebody has ended well.
+    pub(super) synced: bool,
     /// The subscription has ended.
     pub(super) ended: bool,
 }
@@ -102,9 +104,12 @@ impl Inbox {
             LiveEvent::NeighborDown(peer) => {
                 news.down.insert(node_id(peer));
             }
-            LiveEvent::SyncFinished(_) => {
+            LiveEvent::SyncFinished(ended) => {
                 news.finished = true;
-                return;
+                if ended.result.is_err() {
+                    return;
+                }
+                news.synced = true;
             }
             LiveEvent::ContentReady { .. } | LiveEvent::PendingContentReady => return,
         }

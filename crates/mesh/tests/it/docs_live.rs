@@ -67,40 +67,6 @@ async fn a_reader_that_was_turned_away() {
     b.close().await;
 }
 
-/// The other way round: only the writer can dial.
-#[tokio::test]
-async fn a_writer_that_was_turned_away() {
-    let door = Arc::new(Door::default());
-    let mut closed = config();
-    closed.access = door.clone();
-    let (b, following) = docs_node_with(closed, rare()).await;
-    let own = Arc::new(Door::default());
-    let mut writer = config();
-    writer.access = own.clone();
-    let (a, publishing) = docs_node_with(writer, rare()).await;
-    let doc = publishing.publisher("x").expect("made");
-    doc.publish(b"n", text("before")).await.expect("published");
-    let mut follower = following.follow(doc.id(), vec![a.addr()]).expect("followed");
-    sees(&mut follower, "n", "before").await;
-    // The first value may come by a sync; the writer knows its reader only from the first live news on.
-    doc.publish(b"n", text("live")).await.expect("published");
-    sees(&mut follower, "n", "live").await;
-
-    // From here on the reader is not let in either, as if it could not reach the writer.
-    own.shut.store(true, Ordering::SeqCst);
-    door.shut.store(true, Ordering::SeqCst);
-    publishing.rebuild().await.expect("rebuilt");
-    until("the writer was turned away", || door.turned_away.load(Ordering::SeqCst) > 0).await;
-    door.shut.store(false, Ordering::SeqCst);
-    for n in 0..3 {
-        let value = format!("after {n}");
-        doc.publish(b"n", text(value.clone())).await.expect("published");
-        sees(&mut follower, "n", &value).await;
-    }
-    a.close().await;
-    b.close().await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_is_built_anew_again_and_again() {
     let (a, publishing) = docs_node_with(config(), rare()).await;
