@@ -62,7 +62,7 @@
     with subtest("two agents join with an invite each"):
         for machine in [edge1, edge2]:
             hand_over(admin.succeed("flt admin invite --label role=edge"), machine, "ticket")
-            machine.succeed("systemctl restart flotilla-agent.service")
+            machine.succeed("systemctl restart flotilla-hands.service flotilla-agent.service")
             machine.wait_for_unit("flotilla-agent.service")
         admin.wait_until_succeeds("flt admin node list | grep -q edge1")
         admin.wait_until_succeeds("flt admin node list | grep -q edge2")

@@ -168,6 +168,8 @@ rec {
     TimeoutStopSec = "30s";
     # SIGTERM to the daemon alone, which stops its own children; what is left after TimeoutStopSec is killed.
     KillMode = "mixed";
+    # Keys are in memory.
+    LimitCORE = 0;
     LimitNOFILE = 65536;
     UMask = "0077";
     StateDirectoryMode = "0700";

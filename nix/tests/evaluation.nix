@@ -124,6 +124,7 @@ let
       command = file.source.command or null;
     }) config.environment.etc;
     firewall = config.networking.firewall;
+    users = config.users.users;
     packages = map toString config.environment.systemPackages;
     settings = lib.mapAttrs (
       _: role: lib.filterAttrsRecursive (_: value: value != null) role.settings

@@ -58,6 +58,14 @@ in
     };
   };
 
+  agent-in-one-piece = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      separatePrivileges = false;
+      ticketFile = "/etc/flotilla/ticket";
+    };
+  };
+
   admin = machineWith {
     services.flotilla.admin = {
       enable = true;

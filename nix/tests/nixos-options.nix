@@ -44,6 +44,14 @@ let
     };
   };
 
+  user = types.submodule {
+    options = {
+      isSystemUser = option types.bool false;
+      group = option types.str "";
+      description = option types.str "";
+    };
+  };
+
   etcFile = types.submodule {
     options = {
       source = mkOption { type = types.path; };
@@ -63,6 +71,8 @@ in
     nix.package = mkOption { type = types.package; };
     systemd.package = mkOption { type = types.package; };
     systemd.services = option (types.attrsOf service) { };
+    users.users = option (types.attrsOf user) { };
+    users.groups = option (types.attrsOf (types.submodule { options = { }; })) { };
     virtualisation.vlans = option (types.listOf types.int) [ 1 ];
     virtualisation.memorySize = option types.int 1024;
   };

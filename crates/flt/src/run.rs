@@ -21,9 +21,11 @@ use crate::daemon::{Context, Sample};
 use crate::report::{Advise as _, Code};
 
 mod hands;
+mod keys;
 mod probe;
 
 pub(crate) use hands::{hands, without_dumps};
+use keys::read_key;
 pub(crate) use probe::probe;
 
 /// Time between an agent's looks for drift.
@@ -109,7 +111,7 @@ fn measure_agent(running: &RunningAgent, context: &Context) {
 pub(crate) async fn coordinator(config: CoordinatorConfig, context: Context) -> anyhow::Result<()> {
     make_folder(&config.data)?;
     let key_path = config.key_path();
-    let key = SecretKey::read(&key_path, || None)
+    let key = read_key(&key_path)
         .with_context(|| format!("cannot read the coordinator's key {}", key_path.display()))
         .hint("the key is made by `flt admin init`, in the coordinator's folder; or name it: --key-file FILE")
         .code(Code::Config)?;
@@ -236,7 +238,7 @@ fn relay_names(config: &RelayConfig, advertise: &[SocketAddr]) -> Vec<String> {
 fn agent_key(config: &AgentConfig) -> anyhow::Result<SecretKey> {
     let path = config.key_path();
     if path.exists() || config.names_key() {
-        let read = SecretKey::read(&path, || None).with_context(|| format!("cannot use the key {}", path.display()));
+        let read = read_key(&path).with_context(|| format!("cannot use the key {}", path.display()));
         return read.code(Code::Config);
     }
     if config.hands.is_some() {

@@ -1,4 +1,5 @@
-# services.flotilla.agent: verifies what admins signed for this machine, and plays it.
+# services.flotilla.agent: verifies what admins signed for this machine, and plays it. Two services: one with the network
+# and no rights, one with root's rights and no network.
 { flake, ... }:
 {
   config,
@@ -13,11 +14,21 @@ let
 
   prefix = "services.flotilla.agent";
   unit = "flotilla-agent";
+  handsUnit = "flotilla-hands";
+  user = "flotilla";
+  split = cfg.separatePrivileges;
+  # The hands have the folder of an agent that does all by itself: so the one can follow the other, both ways.
+  rootFolder = "/var/lib/${unit}";
+  # Without one of the administrator's choice, the hands make the key.
+  handsKey = if cfg.keyFile != null then cfg.keyFile else "${rootFolder}/key";
+  socket = "/run/flotilla/hands.sock";
   configFile = parts.configFile {
     role = "agent";
     inherit cfg;
   };
   ports = parts.portsOf cfg.settings.listen;
+
+  restarted = lib.optional split handsUnit ++ [ unit ];
 
   # Names what a running agent was started from: the renewal below compares it with what it should be.
   release = builtins.hashString "sha256" (
@@ -28,6 +39,14 @@ in
   options.services.flotilla.agent = {
     enable = lib.mkEnableOption "the Flotilla agent";
     inherit (parts) package checkConfig;
+    separatePrivileges = mkOption {
+      type = types.bool;
+      default = true;
+      description = ''
+        Whether the agent is two services: one that talks to the network, as a user without any rights, and one that
+        changes the machine, as root and without a network. The second verifies all that it is asked for itself.
+      '';
+    };
     openFirewall = parts.openFirewall "the ports of `listen`, which must be fixed then,";
     keyFile = parts.secretFile ''
       The node's ed25519 private key, OpenSSH or raw: for example `/etc/ssh/ssh_host_ed25519_key`. Without it the
@@ -43,8 +62,9 @@ in
         {
           data = mkOption {
             type = types.str;
-            default = "/var/lib/${unit}";
-            description = "The folder that holds the ledger, the journal and the blobs.";
+            default = if split then "/var/lib/flotilla-network" else rootFolder;
+            defaultText = lib.literalExpression ''if separatePrivileges then "/var/lib/flotilla-network" else "/var/lib/flotilla-agent"'';
+            description = "The folder that holds the ledger, the blobs and, without `separatePrivileges`, the journal.";
           };
           key-file = parts.optionalKey types.str "Path of the private key; `keyFile` sets it.";
           ticket-file = parts.optionalKey types.str "Path of the ticket; `ticketFile` sets it.";
@@ -66,14 +86,29 @@ in
             description = "Where `/metrics` and `/healthz` are served, on loopback; `off` for nowhere.";
           };
           log = parts.logLevel;
+          hands = parts.optionalKey types.str "The socket of the service that plays; `separatePrivileges` sets it.";
+          hands-data = parts.optionalKey types.str "Its folder; `separatePrivileges` sets it.";
+          hands-user = parts.optionalKey types.str "The user that may connect; `separatePrivileges` sets it.";
         }
         "Written to the agent's TOML file. Keys without an option of their own are passed on, and checked by `flt`.";
   };
 
   config = lib.mkIf cfg.enable {
     services.flotilla.agent.settings = {
-      key-file = parts.fromCredential unit "key" cfg.keyFile;
+      key-file = parts.fromCredential unit "key" (if split then handsKey else cfg.keyFile);
       ticket-file = parts.fromCredential unit "ticket" cfg.ticketFile;
+      hands = lib.mkIf split (lib.mkDefault socket);
+      hands-data = lib.mkIf split (lib.mkDefault rootFolder);
+      hands-user = lib.mkIf split (lib.mkDefault user);
+    };
+
+    users = lib.mkIf split {
+      users.${user} = {
+        isSystemUser = true;
+        group = user;
+        description = "Flotilla agent, the network half";
+      };
+      groups.${user} = { };
     };
 
     assertions =
@@ -129,22 +164,118 @@ in
           config.systemd.package
         ];
 
-        # It runs as root with the whole file system in sight, because it exists to change the machine: files
-        # anywhere, profiles, the boot entry, units. What protects the machine is that it acts on nothing but what an
-        # admin signed. So no ProtectSystem, PrivateTmp, or address families here; and no system call filter, which
-        # health checks would inherit.
-        serviceConfig = parts.daemonConfig // {
-          ExecStart = "${lib.getExe cfg.package} agent run --config ${configFile}";
-          StateDirectory = unit;
-          LoadCredential = parts.loadCredentials {
-            key = cfg.keyFile;
-            ticket = cfg.ticketFile;
+        serviceConfig =
+          parts.daemonConfig
+          // {
+            ExecStart = "${lib.getExe cfg.package} agent run --config ${configFile}";
+            StateDirectory = if split then "flotilla-network" else unit;
+            LoadCredential = parts.loadCredentials {
+              key = if split then handsKey else cfg.keyFile;
+              ticket = cfg.ticketFile;
+            };
+            # The agent heals the machine: let others go first when memory runs out.
+            OOMScoreAdjust = -500;
+          }
+          # Without hands of its own it runs as root with the whole file system in sight, because it exists to change the
+          # machine: files anywhere, profiles, the boot entry, units. What protects the machine is that it acts on nothing
+          # but what an admin signed. So no ProtectSystem, PrivateTmp, or address families there; and no system call
+          # filter, which health checks would inherit.
+          // lib.optionalAttrs split {
+            User = user;
+            Group = user;
+            AmbientCapabilities = [ "" ];
+            CapabilityBoundingSet = [ "" ];
+            DevicePolicy = "closed";
+            MemoryDenyWriteExecute = true;
+            PrivateDevices = true;
+            PrivateTmp = true;
+            ProtectClock = true;
+            ProtectControlGroups = true;
+            # Seen as it is, so that the plan of what is not published is not wrong.
+            ProtectHome = "read-only";
+            ProtectHostname = true;
+            ProtectKernelLogs = true;
+            ProtectKernelModules = true;
+            ProtectKernelTunables = true;
+            ProtectProc = "invisible";
+            ProtectSystem = "strict";
+            RemoveIPC = true;
+            # netlink: iroh watches the machine's addresses
+            RestrictAddressFamilies = [
+              "AF_INET"
+              "AF_INET6"
+              "AF_NETLINK"
+              "AF_UNIX"
+            ];
+            RestrictNamespaces = true;
+            RestrictSUIDSGID = true;
+            SystemCallArchitectures = "native";
+            SystemCallErrorNumber = "EPERM";
+            SystemCallFilter = [
+              "@system-service"
+              "~@privileged"
+            ];
           };
-          # The agent heals the machine: let others go first when memory runs out.
-          OOMScoreAdjust = -500;
-        };
       }
+      (lib.mkIf split {
+        after = [ "${handsUnit}.service" ];
+        wants = [ "${handsUnit}.service" ];
+      })
     ];
+
+    # What changes the machine. It writes files anywhere, so the file system stays in sight; it has no network, and programs
+    # that checks run, like switches of systems, are transient units of their own and not bound by this.
+    systemd.services.${handsUnit} = lib.mkIf split {
+      description = "Flotilla agent, the hands";
+      wantedBy = [ "multi-user.target" ];
+      unitConfig.StartLimitIntervalSec = 0;
+      restartIfChanged = false;
+      stopIfChanged = false;
+      environment = {
+        FLOTILLA_RELEASE = release;
+        # The daemon of Nix does what needs more than this unit may.
+        NIX_REMOTE = "daemon";
+      };
+      path = [
+        config.nix.package
+        config.systemd.package
+      ];
+      serviceConfig = parts.daemonConfig // {
+        # Key and ticket by their own paths: root can read them, and the ticket may come later than the first start.
+        ExecStart = lib.concatStringsSep " " (
+          [ "${lib.getExe cfg.package} agent hands --config ${configFile}" ]
+          ++ lib.optional (
+            cfg.keyFile != null || cfg.settings.key-file == parts.credential unit "key"
+          ) "--key-file ${toString handsKey}"
+          ++ lib.optional (cfg.ticketFile != null) "--ticket-file ${toString cfg.ticketFile}"
+        );
+        StateDirectory = unit;
+        RuntimeDirectory = "flotilla";
+        OOMScoreAdjust = -500;
+
+        CapabilityBoundingSet = [
+          "CAP_CHOWN"
+          "CAP_DAC_OVERRIDE"
+          "CAP_DAC_READ_SEARCH"
+          "CAP_FOWNER"
+          "CAP_FSETID"
+        ];
+        DevicePolicy = "closed";
+        MemoryDenyWriteExecute = true;
+        PrivateDevices = true;
+        PrivateNetwork = true;
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelTunables = true;
+        RestrictAddressFamilies = [ "AF_UNIX" ];
+        RestrictNamespaces = true;
+        SystemCallArchitectures = "native";
+        SystemCallErrorNumber = "EPERM";
+        SystemCallFilter = [ "@system-service" ];
+      };
+    };
 
     # A new agent is on trial like the rest of its generation: restarted while the switch is still unconfirmed, so
     # that one which cannot reach the fleet never confirms, and the revert timer brings the old one back. At boot
@@ -156,15 +287,16 @@ in
       environment.FLOTILLA_RELEASE = release;
       path = [ config.systemd.package ];
       script = ''
-        pid=$(systemctl show --property=MainPID --value ${unit}.service)
-        if [ "$pid" = 0 ]; then
-          # Between two attempts of the agent before: no need to wait for the next one.
-          exec systemctl --no-block start ${unit}.service
-        fi
-        # -z: the environment is a list of strings that end in NUL
-        if ! grep -qzx "FLOTILLA_RELEASE=$FLOTILLA_RELEASE" "/proc/$pid/environ"; then
-          systemctl --no-block try-restart ${unit}.service
-        fi
+        for unit in ${toString restarted}; do
+          pid=$(systemctl show --property=MainPID --value "$unit.service")
+          if [ "$pid" = 0 ]; then
+            # Between two attempts of the agent before: no need to wait for the next one.
+            systemctl --no-block start "$unit.service"
+          # -z: the environment is a list of strings that end in NUL
+          elif ! grep -qzx "FLOTILLA_RELEASE=$FLOTILLA_RELEASE" "/proc/$pid/environ"; then
+            systemctl --no-block try-restart "$unit.service"
+          fi
+        done
       '';
       serviceConfig = {
         Type = "oneshot";

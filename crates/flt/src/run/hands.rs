@@ -3,19 +3,25 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
+use protocols::store::StoreError;
 use protocols::{FleetId, SecretKey, Ticket};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use tokio::time::Instant;
 
-use super::{make_folder, make_key, write_private};
-use crate::compose::hands::keeper::{self, KeeperParts, PATIENCE};
+use super::{make_folder, make_key, read_key, write_private};
+use crate::compose::hands::keeper::{self, KeeperParts, PATIENCE, Ready};
 use crate::config::AgentConfig;
 use crate::daemon::Context;
 use crate::report::{Advise as _, Code};
 
 /// File in the hands' folder that pins their fleet.
 const FLEET_FILE: &str = "fleet";
+/// How long another process may take to leave the folder, and how often that is looked at.
+const TAKE_OVER: Duration = Duration::from_secs(60);
+const TAKE_OVER_LOOK: Duration = Duration::from_millis(250);
 /// Where they listen if nobody says.
 const SOCKET: &str = "/run/flotilla/hands.sock";
 
@@ -38,11 +44,31 @@ pub(crate) async fn hands(config: AgentConfig, context: Context) -> anyhow::Resu
         files_root: config.files_root.clone(),
         patience: PATIENCE,
     };
-    let ready = keeper::open(&parts, context.stop().clone()).context("cannot start the agent's hands")?;
+    let Some(ready) = open(&parts, &context).await? else { return Ok(()) };
     write_private(&config.hands_data.join(FLEET_FILE), &format!("{fleet}\n"))?;
     context.ready(&format!("hands of agent {} of fleet {}", parts.key.id().short(), fleet.short()));
     ready.run().await;
     Ok(())
+}
+
+/// Opens the hands. An agent that did all by itself may still be about to leave the folder to them: that is waited for.
+async fn open(parts: &KeeperParts, context: &Context) -> anyhow::Result<Option<Ready>> {
+    let end = Instant::now() + TAKE_OVER;
+    loop {
+        let error = match keeper::open(parts, context.stop().clone()) {
+            Ok(ready) => return Ok(Some(ready)),
+            Err(error) => error,
+        };
+        let taken = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::InUse { .. })));
+        if !taken || Instant::now() > end {
+            return Err(error).context("cannot start the agent's hands");
+        }
+        context.status("waiting for another process to leave the folder");
+        tokio::select! {
+            () = context.stop().cancelled() => return Ok(None),
+            () = tokio::time::sleep(TAKE_OVER_LOOK) => {}
+        }
+    }
 }
 
 /// Nothing of the process's memory, where keys are, gets into a file or to a debugger of the same user.
@@ -54,11 +80,12 @@ pub(crate) fn without_dumps() -> anyhow::Result<()> {
 
 fn key(config: &AgentConfig) -> anyhow::Result<SecretKey> {
     let path = config.hands_key_path();
-    if !path.exists() && !config.names_key() {
+    // In their own folder they make one, also where that is named.
+    if !path.exists() && path == config.hands_data.join("key") {
         return make_key(&path);
     }
     ours(&path)?;
-    let read = SecretKey::read(&path, || None).with_context(|| format!("cannot use the key {}", path.display()));
+    let read = read_key(&path).with_context(|| format!("cannot use the key {}", path.display()));
     read.code(Code::Config)
 }
 

@@ -88,3 +88,24 @@ async fn only_what_its_hash_says_is_written() {
     let left: Vec<_> = fs::read_dir(hands.path().join("data/blobs")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[tokio::test]
+async fn too_many_questions_at_once_end_a_connection() {
+    let blob = blob_of(b"what never comes");
+    let mut paper = Paper::found();
+    let generation = paper.publish("edge-1", &declared(&blob));
+    let hands = Hands::start(&paper);
+    let (mut liar, _) = hands.greet().await;
+    liar.entries(&paper.entries).await.unwrap();
+    // Each of them waits for the play that waits for its blob.
+    liar.ask("files/etc", generation).await;
+    asked(&mut liar, &blob).await;
+    for _ in 0..40 {
+        let say = Say::Play { id: 1000, subject: "files/etc".parse().unwrap(), generation };
+        if agent::hands::wire::write(&mut liar.stream, &say).await.is_err() {
+            break;
+        }
+    }
+    liar.closed().await;
+    assert_eq!(hands.greet().await.1.head, Some(paper.head()));
+}

@@ -153,11 +153,9 @@ async fn frames_out_of_bounds_end_a_connection_and_nothing_else() {
     wire::write(&mut stream, &Greeting { protocol: PROTOCOL + 1, version: "9".into() }).await.unwrap();
     let answer = timeout(DEADLINE, wire::read::<Answer>(&mut stream)).await.unwrap().unwrap().unwrap();
     assert!(answer.unwrap_err().contains("version"));
-    // Too many questions at once: none of them is answered before something is recovered, and that waits its turn.
+    // It goes on for whoever comes next.
     let (mut liar, _) = hands.greet().await;
     liar.entries(&paper.entries).await.unwrap();
-    let (mut liar, welcome) = hands.greet().await;
-    assert_eq!(welcome.head, Some(paper.head()));
     liar.ask("files/none", 1).await;
     liar.played().await.unwrap_err();
     assert!(hands.process.is_running());

@@ -81,7 +81,13 @@ impl Fleet {
                  printf %s {first} > /boot/loader/default && systemctl enable stage-2.service 2>&1 && \
                  systemctl start stage-2.service"
             ));
-            node.wait_for_unit("flotilla-agent.service");
+            until(&format!("the agent of {} runs", node.name()), DEADLINE, || {
+                let state = node.unit_state("flotilla-agent.service");
+                let journal = || {
+                    node.exec("journalctl --no-pager -o cat -u 'flotilla-*' | tail -40; systemctl status --no-pager 'flotilla-*' | head -40").stdout
+                };
+                if state == "active" { Ok(()) } else { Err(format!("{state}\n{}", journal())) }
+            });
         }
         for name in names {
             until(&format!("{name} offers nixos/1"), DEADLINE, || {
@@ -162,7 +168,9 @@ impl Fleet {
             assert!(node.ok(METRICS).contains("\nflotilla_connected "), "the metrics of {}", node.name());
             until("nothing is armed or at work", DEADLINE, || {
                 let left = node.ok("systemctl list-units --all --no-legend 'flotilla-*'");
-                let left: Vec<&str> = left.lines().filter(|line| !line.contains("flotilla-agent.service")).collect();
+                let ours = ["flotilla-agent.service", "flotilla-hands.service"];
+                let left: Vec<&str> =
+                    left.lines().filter(|line| !ours.iter().any(|unit| line.contains(unit))).collect();
                 if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
             });
         }
