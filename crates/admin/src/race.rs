@@ -122,6 +122,11 @@ fn touched_by_publish(before: &FleetState, after: &FleetState, publish: &Publish
     for left in was.difference(&is) {
         found.push(format!("`{left}` is no longer one of the nodes that `{}` means", publish.on));
     }
+    // The same names can stand for other keys, and what is sealed to the old ones must not be published.
+    let keys = |state: &FleetState| crate::secrets::recipients(state, &publish.on, &[], None);
+    if found.is_empty() && publish.payload.get().contains(r#""age""#) && keys(before) != keys(after) {
+        found.push("the keys that its secrets are sealed to".into());
+    }
     for (name, declaration) in after.declarations() {
         if *name == publish.name || declaration.subject != publish.subject {
             continue;

@@ -314,3 +314,18 @@ fn an_older_version_comes_back_with_its_own_value_for_the_nodes_of_now() {
     by(&state, &anna, &catalogue).renew(&mut publish).unwrap();
     assert_eq!(publish, again, "what fits stays");
 }
+
+#[test]
+fn a_key_that_changes_while_a_secret_is_on_its_way_stops_it() {
+    let anna = fleet().0;
+    let before = base();
+    let (_, intent) = plan(&before, &anna, FILE, &[("db", "hunter2")]).intents().remove(0);
+    let body = intent.body(&before);
+    let rotate = Body::Rotate(Rotate::new(before.fleet(), node_key(1).id(), &SecretKey::from_seed(&[88; 32])));
+    let after = Author::new(node_key(1)).sign(&before, &Intent::Enter(rotate), NOW).unwrap().1;
+    assert_eq!(crate::race::touched(&before, &after, &body), ["the keys that its secrets are sealed to"]);
+    let unrelated = enter(&before, enroll(4, &[]));
+    assert!(crate::race::touched(&before, &unrelated, &body).is_empty());
+    let plain = crate::testing::publish("edge/motd", "role=edge", "/etc", "no secret");
+    assert!(crate::race::touched(&before, &after, &plain).is_empty());
+}
