@@ -1,0 +1,132 @@
+//! Deliberate faults, for tests alone: each must be caught by the verification, or the verification is worth nothing.
+//!
+//! A build without debug assertions has none of them: [`Mutations::has`] is then the constant `false`.
+
+/// One deliberate fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mutation {
+    /// The log clock counts time during which another member led.
+    ClockCountsOtherTerms,
+    /// The table grants a lease without looking at the epoch the asker expected.
+    GrantWithoutCompare,
+    /// The table believes an asker's own clock about expiry.
+    GrantByAskersClock,
+    /// The table renews whatever epoch the asker names.
+    RenewAnyEpoch,
+    /// The table grants without asking who else could hold acknowledged writes.
+    GrantWithoutSyncGate,
+    /// The table counts reports of an earlier round.
+    CountStaleReports,
+    /// The table counts one node's reports as often as they arrive.
+    CountDuplicateReports,
+    /// The table counts reports of nodes that hold more than the asker.
+    GrantToLesserPosition,
+    /// The table forgets the synchronous sets of earlier epochs at a grant.
+    ForgetOldSyncSets,
+    /// The table lets changes bind before the holder has acknowledged them.
+    BindUnacknowledgedChange,
+    /// The table grants a handed-over lease to anybody, whatever they hold.
+    HandOverToAnybody,
+    /// The table grants at expiry although the settings demand a proof.
+    GrantWithoutProof,
+    /// The node never fences.
+    NeverFence,
+    /// The node tells the watchdog to wait for ever.
+    WatchdogWaitsForEver,
+    /// The node counts an acknowledgement from when it arrived, not from when it asked.
+    LateAcknowledgement,
+    /// The node counts the whole term of the lease, without slack.
+    ForgetSlack,
+    /// The node says it is fenced when it has begun to fence.
+    ConfirmBeforeVerified,
+    /// The node serves an epoch again that it has given up.
+    ServeSpentEpoch,
+    /// The node serves again as soon as it is fenced and has the lease.
+    NoShadowLease,
+    /// The node counts on promises of some of the candidates.
+    PromiseOfSome,
+    /// The node counts one candidate's promise as many.
+    CountDuplicatePromises,
+    /// The node's promise binds it when it asks, not when it was granted.
+    IgnorePromiseAtGrant,
+    /// The node forgets what it promised when it restarts.
+    ForgetPromiseAtRestart,
+    /// The node reports what it holds while it goes on receiving.
+    SkipDetach,
+    /// The node receives again without telling the group that its report is void.
+    AttachWithoutFollow,
+    /// The node starts the workload before it is granted the lease.
+    StartBeforeGrant,
+    /// The node starts the workload as soon as it restarts.
+    StartAtRestart,
+    /// The node says a new synchronous set is in force when it has asked for it.
+    CommitSyncAtOnce,
+    /// The node changes the synchronous set before the group knows.
+    ApplySyncFirst,
+    /// The node gives its lease up before the workload has stopped.
+    ReleaseBeforeStopped,
+    /// The node takes a failed rung of the ladder for a success.
+    TrustFailedRung,
+    /// The node never tries the next rung.
+    NoEscalation,
+    /// The node never asks for the lease.
+    NeverAcquire,
+}
+
+impl Mutation {
+    /// Every one of them.
+    pub const ALL: [Self; 33] = [
+        Self::ClockCountsOtherTerms,
+        Self::GrantWithoutCompare,
+        Self::GrantByAskersClock,
+        Self::RenewAnyEpoch,
+        Self::GrantWithoutSyncGate,
+        Self::CountStaleReports,
+        Self::CountDuplicateReports,
+        Self::GrantToLesserPosition,
+        Self::ForgetOldSyncSets,
+        Self::BindUnacknowledgedChange,
+        Self::HandOverToAnybody,
+        Self::GrantWithoutProof,
+        Self::NeverFence,
+        Self::WatchdogWaitsForEver,
+        Self::LateAcknowledgement,
+        Self::ForgetSlack,
+        Self::ConfirmBeforeVerified,
+        Self::ServeSpentEpoch,
+        Self::NoShadowLease,
+        Self::PromiseOfSome,
+        Self::CountDuplicatePromises,
+        Self::IgnorePromiseAtGrant,
+        Self::ForgetPromiseAtRestart,
+        Self::SkipDetach,
+        Self::AttachWithoutFollow,
+        Self::StartBeforeGrant,
+        Self::StartAtRestart,
+        Self::CommitSyncAtOnce,
+        Self::ApplySyncFirst,
+        Self::ReleaseBeforeStopped,
+        Self::TrustFailedRung,
+        Self::NoEscalation,
+        Self::NeverAcquire,
+    ];
+}
+
+/// The deliberate faults of one state machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Mutations(u64);
+
+impl Mutations {
+    /// None, as in every build that is used.
+    pub const NONE: Self = Self(0);
+
+    /// One of them.
+    pub const fn only(mutation: Mutation) -> Self {
+        Self(1 << mutation as u64)
+    }
+
+    /// Whether this fault is switched on.
+    pub(crate) const fn has(self, mutation: Mutation) -> bool {
+        cfg!(debug_assertions) && self.0 & (1 << mutation as u64) != 0
+    }
+}

@@ -1,0 +1,74 @@
+//! What must always hold, one file for each; the simulator asks after every event, and at the end.
+
+pub(crate) mod acknowledged_writes;
+pub(crate) mod fence_ends;
+pub(crate) mod given_up_is_off;
+pub(crate) mod log_clock;
+pub(crate) mod one_grant;
+pub(crate) mod one_writer;
+pub(crate) mod promises;
+pub(crate) mod recovery;
+pub(crate) mod shadow_lease;
+pub(crate) mod start_gate;
+pub(crate) mod sync_set;
+pub(crate) mod watchdog;
+
+use std::rc::Rc;
+
+use failover::{Alarm, Entry, Epoch, Outcome, Phase, Stand};
+
+use crate::sim::db::Record;
+use crate::sim::world::{Acked, World};
+
+/// After every event.
+pub(crate) fn always(world: &mut World) {
+    one_writer::check(world);
+    given_up_is_off::check(world);
+    sync_set::check(world);
+    log_clock::check(world);
+    fence_ends::check(world);
+}
+
+/// When the schedule is over, a while after everything was healed.
+pub(crate) fn at_end(world: &mut World) {
+    recovery::check(world);
+}
+
+/// The group applied something.
+pub(crate) fn applied(world: &mut World, ask: &Entry, outcome: &Outcome, before: Option<(Epoch, Phase)>) {
+    one_grant::applied(world, ask, outcome, before);
+}
+
+/// A workload became writable.
+pub(crate) fn began(world: &mut World, machine: usize, epoch: Epoch, log: &Rc<Vec<Record>>) {
+    start_gate::began(world, machine, epoch);
+    shadow_lease::began(world, machine);
+    promises::began(world, machine, epoch);
+    acknowledged_writes::began(world, machine, epoch, log);
+}
+
+/// A client was told that a write is safe.
+pub(crate) fn acknowledged(world: &mut World, machine: usize, epoch: Epoch, acked: Acked) {
+    acknowledged_writes::acknowledged(world, machine, epoch, acked);
+}
+
+/// A node stands differently.
+pub(crate) fn turned(world: &mut World, machine: usize, before: Stand, after: Stand) {
+    shadow_lease::turned(world, machine, before, after);
+    fence_ends::turned(world, machine, before, after);
+}
+
+/// A node gave a promise.
+pub(crate) fn promised(world: &mut World, machine: usize) {
+    promises::promised(world, machine);
+}
+
+/// A node told a person.
+pub(crate) fn alarmed(world: &mut World, machine: usize, alarm: Alarm) {
+    fence_ends::alarmed(world, machine, alarm);
+}
+
+/// The watchdog ended a workload.
+pub(crate) fn bitten(world: &mut World, machine: usize) {
+    watchdog::bitten(world, machine);
+}

@@ -1,0 +1,24 @@
+//! **The workload never starts without a valid lease of the local epoch.** When it becomes writable, the group has
+//! that epoch as the current one, held by this machine, and nobody has asked it to stop.
+//!
+//! An epoch is begun at most once: what was given up is never taken up again.
+
+use failover::{Epoch, Phase};
+
+use crate::sim::plan::node;
+use crate::sim::world::World;
+
+pub(crate) fn began(world: &mut World, machine: usize, epoch: Epoch) {
+    if world.began.iter().any(|began| began.epoch == epoch) {
+        world.violate("start gate", format!("{machine} begins epoch {epoch} a second time"));
+    }
+    if world.machines[machine].clock_betrayed {
+        return;
+    }
+    let Some(lease) = world.group.table.lease(&world.cluster) else { return };
+    let (held, holder, current) = (lease.phase == Phase::Held, lease.holder, lease.epoch);
+    if current != epoch || holder != Some(node(machine)) || !held {
+        let what = format!("{machine} begins epoch {epoch}, and the group has epoch {current} of {holder:?}, held: {held}");
+        world.violate("start gate", what);
+    }
+}

@@ -1,0 +1,6 @@
+//! The verification of the failover protocol: a simulator, a model, invariants, and faults that both must catch.
+
+mod invariants;
+mod mutations;
+mod sim;
+mod simulate;

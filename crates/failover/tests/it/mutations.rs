@@ -1,0 +1,51 @@
+//! Deliberate faults, each switched on in the real state machines: the simulator must catch every one of them.
+//!
+//! What no schedule can catch is either not needed, or not looked at. Both would be worth knowing.
+
+use failover::mutation::{Mutation, Mutations};
+
+use crate::sim::{Plan, Theme, play};
+
+/// The kinds of schedules in which a fault should show, and how many of each are tried at most.
+fn themes(mutation: Mutation) -> &'static [Theme] {
+    use Mutation as M;
+    match mutation {
+        M::ClockCountsOtherTerms => &[Theme::Group],
+        M::ForgetSlack | M::LateAcknowledgement => &[Theme::Drift, Theme::Links],
+        M::WatchdogWaitsForEver => &[Theme::Pauses],
+        M::NeverFence | M::RenewAnyEpoch => &[Theme::Links, Theme::Group, Theme::Storm],
+        M::GrantWithoutSyncGate | M::SkipDetach | M::GrantToLesserPosition => &[Theme::StoppedClocks, Theme::Pauses],
+        M::CommitSyncAtOnce | M::ApplySyncFirst | M::HandOverToAnybody | M::ReleaseBeforeStopped => &[Theme::Operators],
+        M::BindUnacknowledgedChange => &[Theme::Operators, Theme::Storm],
+        M::TrustFailedRung | M::NoEscalation | M::ConfirmBeforeVerified => &[Theme::Fences],
+        M::NeverAcquire => &[Theme::Calm],
+        _ => &[Theme::Storm, Theme::Pauses, Theme::Links, Theme::Group, Theme::StoppedClocks, Theme::Fences],
+    }
+}
+
+/// Seeds that are tried for one fault, on each theme in turn.
+const MOST: u64 = 3_000;
+
+#[test]
+fn every_deliberate_fault_is_caught() {
+    let mut missed = Vec::new();
+    let began = std::time::Instant::now();
+    for mutation in Mutation::ALL {
+        match caught(mutation) {
+            Some((tried, theme, invariant)) => println!("{mutation:?}: caught by \"{invariant}\" in {tried} schedules ({theme:?})"),
+            None => missed.push(mutation),
+        }
+    }
+    let count = Mutation::ALL.len();
+    println!("{} of {count} caught in {:.1} s", count - missed.len(), began.elapsed().as_secs_f64());
+    assert!(missed.is_empty(), "no schedule caught {missed:?}");
+}
+
+fn caught(mutation: Mutation) -> Option<(u64, Theme, &'static str)> {
+    let themes = themes(mutation);
+    (0..MOST).find_map(|seed| {
+        let theme = themes[usize::try_from(seed).unwrap_or(0) % themes.len()];
+        let run = play(&Plan::themed(seed, theme), Mutations::only(mutation), false);
+        run.violation.map(|violation| (seed + 1, theme, violation.invariant))
+    })
+}

@@ -1,0 +1,452 @@
+//! The world: a queue of what will happen, and what has.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use failover::mutation::Mutations;
+use failover::{Attempt, Author, ClusterName, Durable, Entry, Epoch, Event, LocalTime, Node, Request, Settings};
+
+use super::db::{Record, Role};
+use super::group::Group;
+use super::machine::{Machine, REACTION};
+use super::plan::{Plan, Trigger, node};
+use super::rng::Rng;
+use crate::invariants;
+
+/// Something that is going to happen.
+#[derive(Clone, Debug)]
+pub(crate) enum Ev {
+    ToGroup { from: usize, attempt: Attempt, request: Request, sent: u64 },
+    ToNode { to: usize, event: Event, sent: Option<u64> },
+    Local { machine: usize, incarnation: u64, event: Event },
+    Wake { machine: usize, wake: u64 },
+    Bite { machine: usize, until: LocalTime },
+    Do { machine: usize, incarnation: u64, operation: Option<u64>, what: Deed },
+    Stream { machine: usize },
+    Write { machine: usize },
+    Flushed { to: usize, from: usize, epoch: Epoch, held: usize },
+    Clock,
+    Fault(usize),
+    Lift(usize),
+    AgentUp { machine: usize },
+    MachineUp { machine: usize },
+    WorkloadEnds { machine: usize, operation: u64 },
+    Acted { machine: usize, incarnation: u64, epoch: Epoch, target: usize },
+    Heal,
+    End,
+}
+
+/// Something that a machine is doing.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    Start { epoch: Epoch, until: LocalTime, sync: Option<failover::SyncSet>, serial: u64 },
+    Stop { epoch: Epoch, tries: u32 },
+    Fence { fence: u64, rung: failover::settings::Rung, succeeds: bool, begun: u64 },
+    Detach { serial: u64 },
+    Attach { source: usize, epoch: Epoch },
+    Sync { serial: u64, set: failover::SyncSet },
+    Rebuild { serial: u64, source: usize, epoch: Epoch },
+}
+
+/// A write that a client was told is safe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acked {
+    pub(crate) record: Record,
+    pub(crate) index: usize,
+}
+
+/// A workload that became writable.
+#[derive(Clone, Debug)]
+pub(crate) struct Began {
+    pub(crate) epoch: Epoch,
+    pub(crate) log: Rc<Vec<Record>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    pub(crate) at: u64,
+    pub(crate) what: String,
+}
+
+/// What became of a schedule.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) violation: Option<Violation>,
+    pub(crate) events: u64,
+    pub(crate) acked: usize,
+    pub(crate) epochs: u64,
+    pub(crate) trace: Vec<String>,
+    /// A digest of everything that happened, in order.
+    pub(crate) digest: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) plan: Plan,
+    pub(crate) mutations: Mutations,
+    pub(crate) rng: Rng,
+    pub(crate) cluster: ClusterName,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) group: Group,
+    pub(crate) acked: Vec<Acked>,
+    pub(crate) began: Vec<Began>,
+    pub(crate) last_ack: u64,
+    /// Nodes against which a remote action was verified, by epoch.
+    pub(crate) felled: BTreeSet<u64>,
+    /// Epochs whose holder has said that it is done.
+    pub(crate) parted: BTreeSet<u64>,
+    /// What strikes whom at the moment: links that are cut, counted.
+    pub(crate) cut: BTreeMap<(usize, usize), u32>,
+    pub(crate) slow: u32,
+    pub(crate) triggered: BTreeMap<Trigger, u64>,
+    pub(crate) healed: bool,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) records: u64,
+    queue: BinaryHeap<Reverse<(u64, u64, Slot)>>,
+    slots: Vec<Option<Ev>>,
+    free: Vec<usize>,
+    order: u64,
+    events: u64,
+    digest: u64,
+    trace: Option<Vec<String>>,
+}
+
+type Slot = usize;
+
+impl World {
+    pub(crate) fn new(plan: Plan, mutations: Mutations, trace: bool) -> Self {
+        let mut rng = Rng::new(plan.seed ^ 0x00c0_ffee);
+        let count = plan.settings.candidates.len();
+        let drift = |index: usize| plan.knobs.drift.get(index).copied().unwrap_or(0);
+        let machines = (0..count).map(|index| Machine::new(drift(index), rng.between(0, 1_000_000_000))).collect();
+        let cluster = ClusterName::try_from("postgres/orders".to_owned()).expect("a name");
+        let mut world = Self {
+            now: 0,
+            group: Group::new(plan.knobs.drift.get(count..).unwrap_or(&[]), mutations),
+            plan,
+            mutations,
+            rng,
+            cluster,
+            machines,
+            acked: Vec::new(),
+            began: Vec::new(),
+            last_ack: 0,
+            felled: BTreeSet::new(),
+            parted: BTreeSet::new(),
+            cut: BTreeMap::new(),
+            slow: 0,
+            triggered: BTreeMap::new(),
+            healed: false,
+            violation: None,
+            records: 0,
+            queue: BinaryHeap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            order: 0,
+            events: 0,
+            digest: 0,
+            trace: trace.then(Vec::new),
+        };
+        world.set_up();
+        world
+    }
+
+    fn set_up(&mut self) {
+        let settings = Arc::new(self.plan.settings.clone());
+        self.admin(Request::Configure(settings));
+        for machine in 0..self.machines.len() {
+            self.after(self.plan.seed % 7 * 10_000, Ev::AgentUp { machine });
+            self.after(100_000, Ev::Stream { machine });
+            self.after(150_000, Ev::Write { machine });
+        }
+        self.after(1_000_000, Ev::Clock);
+        for index in 0..self.plan.faults.len() {
+            self.after(self.plan.faults[index].at, Ev::Fault(index));
+        }
+        self.after(self.plan.heal_at, Ev::Heal);
+        self.after(self.plan.heal_at + self.plan.settings.ttl.times(3).as_micros(), Ev::End);
+    }
+
+    /// How long a healed cluster may take until it serves, in microseconds: the longest hold-down and a lease more.
+    pub(crate) fn recovery(&self) -> u64 {
+        (self.plan.settings.hold_down_max + self.plan.settings.ttl.times(12)).as_micros()
+    }
+
+    pub(crate) fn play(mut self) -> Run {
+        while let Some(Reverse((at, _, slot))) = self.queue.pop() {
+            self.now = at;
+            let Some(event) = self.slots.get_mut(slot).and_then(Option::take) else { continue };
+            self.free.push(slot);
+            if matches!(event, Ev::End) {
+                // Over as soon as it has recovered, and when it must have.
+                let late = at >= self.plan.heal_at + self.recovery();
+                if late || invariants::recovery::is_well(&self) {
+                    invariants::at_end(&mut self);
+                    break;
+                }
+                self.after(self.plan.settings.ttl.as_micros(), Ev::End);
+                continue;
+            }
+            self.events += 1;
+            self.happen(event);
+            invariants::always(&mut self);
+            if self.violation.is_some() {
+                break;
+            }
+        }
+        Run {
+            violation: self.violation,
+            events: self.events,
+            acked: self.acked.len(),
+            epochs: self.group.table.lease(&self.cluster).map_or(0, |lease| lease.epoch.0),
+            trace: self.trace.unwrap_or_default(),
+            digest: self.digest,
+        }
+    }
+
+    pub(crate) fn after(&mut self, delay: u64, event: Ev) {
+        self.at(self.now.saturating_add(delay), event);
+    }
+
+    pub(crate) fn at(&mut self, at: u64, event: Ev) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(event);
+        self.order += 1;
+        self.queue.push(Reverse((at.max(self.now), self.order, slot)));
+    }
+
+    pub(crate) fn tell(&mut self, text: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.3} {}", self.now as f64 / 1e6, text()));
+        }
+    }
+
+    pub(crate) fn violate(&mut self, invariant: &'static str, what: String) {
+        if self.violation.is_none() {
+            self.tell(|| format!("VIOLATED {invariant}: {what}"));
+            self.violation = Some(Violation { invariant, at: self.now, what });
+        }
+    }
+
+    pub(crate) fn admin(&mut self, request: Request) {
+        let ask = Entry::Ask {
+            cluster: self.cluster.clone(),
+            author: Author::Admin,
+            attempt: Attempt { boot: 0, seq: 0 },
+            request,
+        };
+        let outcome = self.group.apply(self.now, &ask);
+        self.tell(|| format!("admin: {:?}", outcome.answer));
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.group.table.lease(&self.cluster).map_or_else(|| self.plan.settings.clone(), |l| (*l.settings).clone())
+    }
+
+    fn happen(&mut self, event: Ev) {
+        if let Some(later) = self.must_wait(&event) {
+            self.at(later, event);
+            return;
+        }
+        self.digest = self.digest.rotate_left(5) ^ self.now.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.order;
+        match event {
+            Ev::ToGroup { from, attempt, request, sent } => self.to_group(from, attempt, request, sent),
+            Ev::ToNode { to, event, sent } => {
+                if let (Some(sent), Event::Answered(outcome)) = (sent, &event) {
+                    if outcome.answer.is_ok() {
+                        self.machines[to].touched.push(sent);
+                    }
+                }
+                self.give(to, event);
+            }
+            Ev::Local { machine, incarnation, event } => {
+                if self.machines[machine].incarnation == incarnation {
+                    self.give(machine, event);
+                }
+            }
+            Ev::Wake { machine, wake } => {
+                if self.machines[machine].wake == wake {
+                    self.give(machine, Event::Tick);
+                }
+            }
+            Ev::Bite { machine, until } => self.bite(machine, until),
+            Ev::Do { machine, incarnation, operation, what } => {
+                let current = operation.is_none_or(|operation| operation == self.machines[machine].db.operation);
+                if self.machines[machine].up && current {
+                    self.deed(machine, incarnation, what);
+                }
+            }
+            Ev::Stream { machine } => {
+                self.stream(machine);
+                let next = self.pace(80_000);
+                self.after(next, Ev::Stream { machine });
+            }
+            Ev::Write { machine } => {
+                self.write(machine);
+                let next = self.pace(120_000);
+                self.after(next, Ev::Write { machine });
+            }
+            Ev::Flushed { to, from, epoch, held } => self.flushed(to, from, epoch, held),
+            Ev::Clock => {
+                if self.group.is_up(self.now) {
+                    self.group.apply(self.now, &Entry::Clock);
+                }
+                self.after(1_000_000, Ev::Clock);
+            }
+            Ev::Fault(index) => self.strike(index),
+            Ev::Lift(index) => self.lift(index),
+            Ev::AgentUp { machine } => self.agent_up(machine),
+            Ev::MachineUp { machine } => self.machine_up(machine),
+            Ev::WorkloadEnds { machine, operation } => {
+                if self.machines[machine].db.operation == operation {
+                    self.machines[machine].db.turn_off();
+                    self.tell(|| format!("{machine}: the workload ends with its agent"));
+                }
+            }
+            Ev::Acted { machine, incarnation, epoch, target } => self.felled(machine, incarnation, epoch, target),
+            Ev::Heal => self.heal(),
+            Ev::End => {}
+        }
+    }
+
+    /// How long until the next of something that recurs; slower with slower leases.
+    fn pace(&mut self, micros: u64) -> u64 {
+        let usual = micros * self.plan.settings.ttl.as_micros() / 5_000_000;
+        usual + self.rng.between(0, usual)
+    }
+
+    /// What is meant for something that is paused happens when it goes on.
+    fn must_wait(&self, event: &Ev) -> Option<u64> {
+        let (machine, of_agent) = match event {
+            Ev::ToNode { to, .. } => (*to, true),
+            Ev::Local { machine, .. } | Ev::Wake { machine, .. } | Ev::AgentUp { machine } => (*machine, true),
+            Ev::Bite { machine, .. } => {
+                // The watchdog is a process of the machine, and needs an instant after a pause.
+                let machine = &self.machines[*machine];
+                return (machine.paused > self.now).then(|| machine.paused + REACTION / 2);
+            }
+            Ev::Do { machine, .. } | Ev::WorkloadEnds { machine, .. } | Ev::Write { machine } | Ev::Stream { machine } => {
+                (*machine, false)
+            }
+            Ev::Flushed { to, .. } => (*to, false),
+            _ => return None,
+        };
+        let machine = &self.machines[machine];
+        let until = if of_agent { machine.paused.max(machine.agent_paused) } else { machine.paused };
+        (until > self.now).then_some(until)
+    }
+
+    fn give(&mut self, index: usize, event: Event) {
+        let now = self.machines[index].local(self.now);
+        let machine = &mut self.machines[index];
+        let Some(agent) = machine.agent.as_mut().filter(|_| machine.up) else { return };
+        let before = agent.stand();
+        if !matches!(event, Event::Tick | Event::Progress { .. }) {
+            let text = format!("{index}: {event:?}");
+            if let Some(trace) = &mut self.trace {
+                trace.push(format!("{:>10.3} {text}", self.now as f64 / 1e6));
+            }
+        }
+        agent.handle(now, event);
+        let after = agent.stand();
+        if before != after {
+            self.tell(|| format!("{index}: {} {:?}", before.word(), after));
+            invariants::turned(self, index, before, after);
+        }
+        self.carry_out(index);
+    }
+
+    pub(crate) fn agent_up(&mut self, index: usize) {
+        let now = self.machines[index].local(self.now);
+        let machine = &mut self.machines[index];
+        if !machine.up || machine.agent.is_some() {
+            return;
+        }
+        machine.incarnation += 1;
+        machine.fencing_since = Some(self.now);
+        machine.exhausted = false;
+        machine.touched.clear();
+        machine.agent = Some(Node::start_with_mutations(node(index), machine.durable, now, self.mutations));
+        self.tell(|| format!("{index}: the agent starts"));
+        self.carry_out(index);
+    }
+
+    pub(crate) fn agent_down(&mut self, index: usize) {
+        let linger = self.rng.between(0, 1_000_000);
+        let machine = &mut self.machines[index];
+        if machine.agent.take().is_none() {
+            return;
+        }
+        machine.agent_paused = 0;
+        machine.incarnation += 1;
+        machine.hampered = self.now;
+        machine.fencing_since = None;
+        // What the agent had begun it does not finish, but what runs, runs on until it is ended.
+        machine.db.operation += 1;
+        let operation = machine.db.operation;
+        if !self.plan.knobs.unbound && machine.db.role != Role::Off {
+            self.after(linger, Ev::WorkloadEnds { machine: index, operation });
+        }
+        self.tell(|| format!("{index}: the agent dies"));
+    }
+
+    pub(crate) fn machine_down(&mut self, index: usize) {
+        self.agent_down(index);
+        let machine = &mut self.machines[index];
+        machine.up = false;
+        machine.paused = 0;
+        machine.db.turn_off();
+        machine.watchdog = LocalTime::NEVER;
+        self.tell(|| format!("{index}: the machine goes down"));
+    }
+
+    fn machine_up(&mut self, index: usize) {
+        let now = self.now;
+        let machine = &mut self.machines[index];
+        if machine.up {
+            return;
+        }
+        machine.up = true;
+        machine.boot_clock(now);
+        machine.promises.clear();
+        self.tell(|| format!("{index}: the machine boots"));
+        let delay = self.rng.between(0, 2_000_000);
+        self.after(delay, Ev::AgentUp { machine: index });
+    }
+
+    fn bite(&mut self, index: usize, until: LocalTime) {
+        let machine = &self.machines[index];
+        if !machine.up || machine.watchdog != until {
+            return;
+        }
+        if machine.local(self.now) < until {
+            let again = machine.real(until);
+            self.at(again, Ev::Bite { machine: index, until });
+            return;
+        }
+        let incarnation = machine.incarnation;
+        invariants::bitten(self, index);
+        self.tell(|| format!("{index}: the watchdog bites"));
+        let machine = &mut self.machines[index];
+        machine.watchdog = LocalTime::NEVER;
+        machine.db.turn_off();
+        let delay = self.rng.between(1_000, 100_000);
+        self.after(delay, Ev::Local { machine: index, incarnation, event: Event::Bitten });
+    }
+
+    /// A record that no other is.
+    pub(crate) fn record(&mut self) -> u64 {
+        self.records += 1;
+        self.records
+    }
+
+    pub(crate) fn durable(&mut self, index: usize, durable: Durable) {
+        self.machines[index].durable = durable;
+    }
+}
