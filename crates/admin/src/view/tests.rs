@@ -37,6 +37,7 @@ fn reports(state: &FleetState) -> Reports {
             stable: None,
             volatile: None,
             beats: None,
+            standing: None,
             outcomes: BTreeMap::from([(outcome.subject.clone(), outcome)]),
             problems: Vec::new(),
         };
@@ -83,4 +84,39 @@ fn spans_are_short() {
     for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (7200, "2h"), (172_800, "2d")] {
         assert_eq!(span(seconds), text);
     }
+}
+
+#[test]
+fn one_machine_twice_is_named_and_several_agents_on_it_are_not() {
+    let state = state();
+    let told = |boots: [&str; 2]| {
+        let mut reports = reports(&state);
+        for (report, boot) in reports.values_mut().zip(boots) {
+            report.stable = Some(protocols::facts::StableFacts {
+                machine_id: Some("same".into()),
+                boot_id: Some(boot.into()),
+                ..Default::default()
+            });
+        }
+        let view = StatusView::new(&state, &reports, NOW);
+        let same: Vec<String> =
+            view.nodes.iter().map(|n| n.same_machine.iter().map(ToString::to_string).collect::<String>()).collect();
+        (same, view.problems.into_iter().filter(|problem| problem.contains("one machine id")).collect::<Vec<_>>())
+    };
+    let (same, problems) = told(["1", "2"]);
+    assert_eq!(same, ["edge-2", "edge-1", ""]);
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].starts_with("edge-1, edge-2: they have one machine id: a disk was copied"), "{problems:?}");
+    let (same, problems) = told(["1", "1"]);
+    assert_eq!((same[0].as_str(), problems.len()), ("edge-2", 0));
+}
+
+#[test]
+fn a_node_in_quarantine_is_shown_as_such_whatever_else_it_is() {
+    let quarantine =
+        protocols::Body::Quarantine(protocols::entry::Quarantine { key: node_key(1).id(), reason: "odd".into() });
+    let state = state_after(&[enroll(1, &[]), quarantine]);
+    let view = StatusView::new(&state, &reports(&state), NOW);
+    assert_eq!((view.nodes[0].condition, view.in_order), (Condition::Quarantined, 0));
+    assert_eq!(view.problems, ["edge-1: in quarantine, acts on nothing: odd"]);
 }

@@ -122,6 +122,8 @@ fn filled(line: &str) -> String {
         .replace("fltapp1abc...", &approved)
         .replace("fltapp1def...", &approved)
         .replace("=KEY", &format!("={id}"))
+        .replace("--fleet ID", &format!("--fleet {id}"))
+        .replace("$(flt admin coordinator ticket)", &ticket)
         .replace("flt1abc...", &ticket)
         .replace("TICKET", &ticket)
         .replace("FLEET-ID", &id);

@@ -1,3 +1,4 @@
 //! The life of a node: renamed, relabelled, set apart, rotated, replaced, removed.
 
 mod nodes;
+mod rotation;

@@ -299,7 +299,7 @@ impl Online<'_> {
     /// Enters one entry, or only tries it, and prints what was done.
     pub(super) async fn enter_intent(&mut self, intent: Intent, dry_run: bool) -> anyhow::Result<()> {
         let state = self.state()?;
-        let what = race::summary(&intent.body(&state));
+        let what = race::summary_in(&intent.body(&state), &state);
         let seq = if dry_run {
             let (entry, _) = self.session.author().sign(&state, &intent, compose::now())?;
             entry.seq()

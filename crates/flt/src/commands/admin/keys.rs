@@ -268,7 +268,8 @@ pub(super) async fn rotate(args: RotateArgs, admin: &Admin<'_>) -> anyhow::Resul
         }
     };
     admin.app.on_interrupt("the rotation may be entered already; run it again to see: flt admin rotate");
-    let seen = proven(admin, &ticket, old.id(), &next, PROVEN_WITHIN).await;
+    let within = if sent == Rotation::Unknown { UNANSWERED_WITHIN } else { PROVEN_WITHIN };
+    let seen = proven(admin, &ticket, old.id(), &next, within).await;
     match seen {
         Ok(true) => {}
         Ok(false) | Err(_) => {
@@ -364,6 +365,8 @@ async fn proven(
 
 /// How long the coordinator may take to let the new key in.
 const PROVEN_WITHIN: Duration = Duration::from_secs(30);
+/// The same where no answer came, so that it may have been refused as well.
+const UNANSWERED_WITHIN: Duration = Duration::from_secs(8);
 /// The pause between two tries.
 const PROVEN_AGAIN: Duration = Duration::from_millis(500);
 

@@ -1,0 +1,120 @@
+//! A node that changes its own key, also when it is killed in the middle of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testkit::{DEADLINE, Program, until};
+
+use crate::authority::people::says;
+use crate::processes::bed::Bed;
+
+fn rotate(bed: &Bed, name: &str) -> Program {
+    let data = bed.data(name);
+    bed.flt().args(["agent", "rotate", "--json", "--data", data.to_str().unwrap()])
+}
+
+fn node(bed: &Bed, name: &str) -> Value {
+    bed.json(["node", "show", name])
+}
+
+fn in_order(bed: &Bed, name: &str, key: &str) {
+    until(&format!("{name} in order with its new key"), DEADLINE, || {
+        let node = node(bed, name);
+        if node["id"] == key && node["condition"] == "ok" { Ok(()) } else { Err(node) }
+    });
+}
+
+#[test]
+fn a_node_rotates_its_key_and_is_the_same_node() {
+    let bed = Bed::found();
+    let _coordinator = bed.start_coordinator();
+    let _agent = bed.join("edge-1");
+    bed.declare("fleet.toml", "one\n", &["true"]);
+    bed.admin(["apply", "fleet.toml"]).ok();
+    let before = node(&bed, "edge-1");
+    let rotated: Value = serde_json::from_str(&rotate(&bed, "edge-1").ok()).unwrap();
+    assert_eq!((rotated["old"].clone(), rotated["done"].as_bool()), (before["id"].clone(), Some(true)), "{rotated}");
+    let key = rotated["new"].as_str().unwrap();
+    in_order(&bed, "edge-1", key);
+    let after = node(&bed, "edge-1");
+    assert_eq!((&after["labels"], &after["since_entry"]), (&before["labels"], &before["since_entry"]), "{after}");
+    assert!(!bed.data("edge-1").join("key.new").exists() && !bed.data("edge-1").join("key.old").exists());
+    bed.declare("fleet.toml", "two\n", &["true"]);
+    bed.admin(["apply", "fleet.toml"]).ok();
+    bed.wait_for_motd("edge-1", "two\n");
+    let log = bed.json(["log", "--kind", "rotate"]);
+    assert_eq!(
+        (log["entries"].as_array().unwrap().len(), &log["entries"][0]["author"]),
+        (1, &"edge-1".into()),
+        "{log}"
+    );
+    // Once more, with a declaration that turned out bad: the new key does not try it again.
+    bed.declare("fleet.toml", "bad\n", &["false"]);
+    bed.admin(["apply", "fleet.toml"]).run().expect(1);
+    rotate(&bed, "edge-1").ok();
+    until("the bad one stays so", DEADLINE, || {
+        let node = node(&bed, "edge-1");
+        if node["parts"][0]["verdict"] == "quarantined" && node["behind"] == 0 { Ok(()) } else { Err(node) }
+    });
+    assert_eq!(bed.motd("edge-1").as_deref(), Some("two\n"));
+    bed.admin(["log", "--verify"]).ok();
+}
+
+#[test]
+fn a_rotation_goes_on_wherever_the_agent_was_killed() {
+    let bed = Bed::found();
+    let _coordinator = bed.start_coordinator();
+    let mut agent = bed.join("edge-1");
+    bed.declare("fleet.toml", "one\n", &["true"]);
+    bed.admin(["apply", "fleet.toml"]).ok();
+    for millis in [0, 1500, 2050, 2120, 2200, 2300, 2450, 2700] {
+        let begun = Instant::now();
+        let rotating: Value = serde_json::from_str(&rotate(&bed, "edge-1").arg("--no-wait").ok()).unwrap();
+        // Not a wait for anything: the moment of the kill is what is varied.
+        while begun.elapsed() < Duration::from_millis(millis) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        agent.kill();
+        assert!(bed.data("edge-1").join("key").exists(), "killed after {millis} ms");
+        agent.restart();
+        in_order(&bed, "edge-1", rotating["new"].as_str().unwrap());
+    }
+    bed.declare("fleet.toml", "two\n", &["true"]);
+    bed.admin(["apply", "fleet.toml"]).ok();
+    bed.wait_for_motd("edge-1", "two\n");
+}
+
+#[test]
+fn what_cannot_be_rotated_says_so() {
+    let bed = Bed::found();
+    let _coordinator = bed.start_coordinator();
+    let mut agent = bed.join("edge-1");
+    let before = node(&bed, "edge-1")["id"].clone();
+    // A key that is somebody's already is not taken, and put aside.
+    let other = bed.path().join("home/.local/share/flotilla/admin/key");
+    let next = bed.data("edge-1").join("key.new");
+    if other.exists() {
+        std::fs::copy(&other, &next).unwrap();
+        agent.wait_for("the key is not rotated: the new one is put aside");
+        assert!(bed.data("edge-1").join("key.refused").exists() && !next.exists());
+        assert_eq!(node(&bed, "edge-1")["id"], before);
+    }
+    // An agent that does not run does it when it does.
+    agent.terminate();
+    agent.wait(DEADLINE);
+    let late = rotate(&bed, "edge-1").args(["--timeout", "1s"]).run();
+    let late = says(late, 4, &["the agent goes on by itself"]);
+    let key = serde_json::from_str::<Value>(&late.stdout).unwrap()["new"].as_str().unwrap().to_owned();
+    agent.restart();
+    until("the new key", DEADLINE, || {
+        let node = node(&bed, "edge-1");
+        if node["id"] == key.as_str() { Ok(()) } else { Err(node) }
+    });
+    // A key file that somebody named is theirs.
+    let config = bed.path().join("agent.toml");
+    std::fs::write(&config, format!("data = {:?}\nkey-file = {:?}\n", bed.data("edge-1"), bed.path().join("host-key")))
+        .unwrap();
+    let named = bed.flt().args(["--config", config.to_str().unwrap(), "agent", "rotate"]).run();
+    says(named, 1, &["is not the agent's to replace", "flt admin node replace"]);
+    says(bed.flt().args(["agent", "rotate", "--data", "nowhere"]).run(), 1, &["cannot use the key", "--data DIR"]);
+}
