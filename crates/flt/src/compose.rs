@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod agent;
 pub mod coordinator;
+pub(crate) mod cores;
 mod documents;
 pub mod hands;
 pub mod recover;

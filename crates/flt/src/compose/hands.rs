@@ -44,6 +44,7 @@ pub(super) struct Host<'a> {
 impl Host<'_> {
     /// All that this host can play: files everywhere, NixOS where it is NixOS.
     pub(super) fn ensemble(self) -> anyhow::Result<Ensemble> {
+        super::cores::none();
         let trials = Trials::open(self.data.join("trials"))?;
         let mut ensemble = Ensemble::new(trials, self.checks);
         let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts)).with_key(self.key.clone());

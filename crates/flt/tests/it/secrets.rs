@@ -93,6 +93,10 @@ fn a_secret_reaches_the_nodes_it_is_for_and_nothing_else_ever_tells_it() {
     let mut daemons = vec![coordinator, fleet.join("edge-1"), fleet.join("edge-9")];
     let [first, second, third] = SECRETS;
 
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemons[1].pid())).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().nth(4), Some("0"), "{cores}");
+
     // Nobody says what it is: a plan can be looked at, and nothing can be applied.
     let plan = fleet.admin(["plan", "fleet.toml"]).expect(0).stdout;
     assert!(plan.contains("secret `db-password` is not known yet"), "{plan}");

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::apply::{Published, WaitArgs, settle};
 use super::context::{Admin, Online, usage};
 use super::{Nothing, With};
+use crate::compose;
 use crate::config::nearest;
 use crate::output::{Output, Style, Table, View};
 use crate::report::{Advise as _, Code};
@@ -194,6 +195,7 @@ pub(super) fn sealer<'s>(
     online: &'s Online<'_>,
     catalogue: &'s scores::Catalogue,
 ) -> Sealer<'s> {
+    compose::cores::none();
     let author = online.session.author();
     Sealer::new(state, author.id(), Some(author.key()), catalogue)
 }
@@ -302,6 +304,7 @@ pub(super) async fn set(args: SetArgs, admin: &Admin<'_>) -> anyhow::Result<Code
 async fn set_online(args: &SetArgs, online: &mut Online<'_>) -> anyhow::Result<Code> {
     let (state, catalogue) = (online.state()?, scores::catalogue());
     published(&state, &catalogue, Some(&args.name))?;
+    compose::cores::none();
     let out = online.admin.out;
     let value = match &args.file {
         Some(path) => read(&args.name, path, out)?,
