@@ -57,6 +57,7 @@ impl StatusView {
                 }
                 _ => {}
             }
+            problems.extend(doubts(row, state.head().seq));
             problems.extend(row.problems.iter().map(|problem| format!("{}: {problem}", row.name)));
         }
         problems.extend(NodeRow::clones(&nodes, reports));
@@ -76,6 +77,29 @@ impl StatusView {
             problems,
         }
     }
+}
+
+/// What is wrong between a node and the ledger, by its own word.
+fn doubts(row: &NodeRow, head: u64) -> Vec<String> {
+    let Some(standing) = &row.standing else { return Vec::new() };
+    let mut doubts = Vec::new();
+    let name = &row.name;
+    if let Some(why) = &standing.refuses {
+        doubts.push(format!("{name}: TAKES NO MORE ENTRIES: {why}"));
+    }
+    if let Some(newest) = standing.newest.filter(|newest| *newest > head) {
+        doubts.push(format!(
+            "{name}: knows of entry {newest}, and this coordinator goes as far as {head}: it holds entries back or lost them"
+        ));
+    }
+    if let Some(why) = &standing.withheld {
+        doubts.push(format!("{name}: {why}"));
+    }
+    if standing.suspicious > 0 {
+        let count = standing.suspicious;
+        doubts.push(format!("{name}: saw {count} signed heads that contradict its history or lead nowhere"));
+    }
+    doubts
 }
 
 /// Seconds as people say them: `42s`, `3m`, `5h`, `12d`.

@@ -31,8 +31,8 @@ enum Said {
 /// What is to be looked into.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    /// A signed head that contradicts our history.
-    Suspicion(HeadClaim, Source),
+    /// A signed head that contradicts our history, and entries that came with it.
+    Suspicion(HeadClaim, Source, Vec<SignedEntry>),
     /// A neighbour is there.
     Neighbour,
     /// A neighbour said something.
@@ -99,7 +99,7 @@ impl Agent {
         let ours = self.with_ledger(|ledger| weigh::hash_at(ledger, claim.head.seq));
         match ours {
             Some(hash) if hash == claim.head.hash => self.agree(claim, source),
-            Some(_) => self.suspect(claim, source),
+            Some(_) => self.suspect(claim, source, Vec::new()),
             None => {
                 if let Source::Peer(peer) = source {
                     self.witness.note_ahead(claim, peer, (self.options.clock)());
@@ -129,9 +129,9 @@ impl Agent {
     }
 
     /// Something contradicts our history: it is looked into.
-    pub(crate) fn suspect(&self, claim: HeadClaim, source: Source) {
+    pub(crate) fn suspect(&self, claim: HeadClaim, source: Source, shown: Vec<SignedEntry>) {
         if !self.witness.refuses() && !self.witness.was_unfounded(&claim) {
-            let _dropped = self.mail.try_send(Mail::Suspicion(claim, source));
+            let _dropped = self.mail.try_send(Mail::Suspicion(claim, source, shown));
         }
     }
 
@@ -185,11 +185,11 @@ impl Agent {
                             chased = Some(Instant::now());
                         }
                     }
-                    Mail::Suspicion(claim, source) => {
+                    Mail::Suspicion(claim, source, shown) => {
                         if !self.witness.refuses() && !self.witness.was_unfounded(&claim) {
                             tokio::select! {
                                 () = stop.cancelled() => return,
-                                () = self.chase(claim, source) => {}
+                                () = self.chase(claim, source, &shown) => {}
                             }
                         }
                     }
@@ -259,7 +259,7 @@ impl Agent {
         }
         match self.with_ledger(|ledger| weigh::compare(ledger, &entries, &claim)) {
             Branch::Extends(fresh) => self.take_from_peer(claim, ahead.from, fresh),
-            Branch::Leaves { .. } | Branch::Unlinked => self.chase(claim, Source::Peer(ahead.from)).await,
+            Branch::Leaves { .. } | Branch::Unlinked => self.chase(claim, Source::Peer(ahead.from), &entries).await,
             Branch::Same => self.witness.forget_ahead(),
             Branch::Unsound(why) => {
                 tracing::warn!(why, from = %ahead.from.short(), "entries that were shown for a signed head are unsound");
@@ -292,7 +292,10 @@ impl Agent {
     }
 
     /// Looks for the entries of a claim that contradicts our history. Evidence ends the taking of entries.
-    async fn chase(self: &Arc<Self>, claim: HeadClaim, source: Source) {
+    async fn chase(self: &Arc<Self>, claim: HeadClaim, source: Source, shown: &[SignedEntry]) {
+        if let Branch::Leaves { place, entries } = self.with_ledger(|ledger| weigh::compare(ledger, shown, &claim)) {
+            return self.accuse(claim, place, &entries);
+        }
         if let Source::Peer(peer) = source
             && self.ask_for_evidence(peer).await
         {
@@ -306,7 +309,13 @@ impl Agent {
                 Source::Peer(peer) => self.chain_of(peer, from).await,
                 Source::Coordinator(coordinator) => self.tail_of(coordinator, from, claim.head.seq).await,
             };
-            let Some(entries) = entries else { break };
+            let Some(entries) = entries else {
+                // Not asked is not denied: whoever said it says it again.
+                if !self.witness.unanswered(&claim) {
+                    return;
+                }
+                break;
+            };
             match self.with_ledger(|ledger| weigh::compare(ledger, &entries, &claim)) {
                 Branch::Leaves { place, entries } => return self.accuse(claim, place, &entries),
                 Branch::Same | Branch::Extends(_) => return,

@@ -24,4 +24,4 @@ pub use gossip::heads_topic;
 pub use hands::{FarHands, Hands, Keeper, KeeperOptions, Link, LinkedChecks};
 pub use reports::Facts;
 pub use uplink::{BoxFuture, Uplink, UplinkError};
-pub use witness::{Resolution, ResolveError, Resolved, resolve};
+pub use witness::{Resolution, ResolveError, Resolved, evidence, resolve};

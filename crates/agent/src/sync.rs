@@ -158,10 +158,10 @@ impl Agent {
             last = signed(end, batch.end)?;
         }
         if !batch.entries.is_empty()
-            && let Err(error) = self.append(batch.entries)
+            && let Err(error) = self.append(batch.entries.clone())
         {
             if matches!(error, TakeError::Ledger(LedgerError::Fork { .. })) {
-                self.suspect(last, Source::Coordinator(coordinator));
+                self.suspect(last, Source::Coordinator(coordinator), batch.entries);
             }
             return Err(error.into());
         }

@@ -13,7 +13,7 @@ use protocols::{EntryHash, ForkEvidence, HeadClaim, Millis, NodeId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-pub use resolve::{Resolution, ResolveError, Resolved, resolve};
+pub use resolve::{Resolution, ResolveError, Resolved, evidence, resolve};
 
 /// Name of the value that holds the claims.
 const CLAIMS: &str = "witness/claims";
@@ -25,6 +25,9 @@ const DEALT_WITH: &str = "witness/dealt-with";
 const DEALT_WITH_MAX: usize = 32;
 /// How many claims that nobody could show entries for are remembered, so as not to be taken up again.
 const UNFOUNDED_MAX: usize = 64;
+
+/// How often somebody may leave a question about a claim unanswered before it is given up.
+const UNANSWERED_MAX: u32 = 20;
 
 /// Why this node takes no more entries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +70,7 @@ struct Inner {
     dealt_with: Vec<EntryHash>,
     ahead: Option<Ahead>,
     unfounded: VecDeque<EntryHash>,
+    unanswered: VecDeque<(EntryHash, u32)>,
     coordinator_at: Option<(Instant, Millis)>,
     peer_at: Option<(Instant, Millis)>,
     withheld: Option<String>,
@@ -211,6 +215,21 @@ impl Witness {
             inner.unfounded.push_back(claim.head.hash);
             inner.suspicious += 1;
         }
+    }
+
+    /// Nobody answered a question about a claim. True if that happened often enough to give it up.
+    pub(crate) fn unanswered(&self, claim: &HeadClaim) -> bool {
+        let unanswered = &mut self.lock().unanswered;
+        let hash = claim.head.hash;
+        if let Some((_, count)) = unanswered.iter_mut().find(|(known, _)| *known == hash) {
+            *count += 1;
+            return *count >= UNANSWERED_MAX;
+        }
+        if unanswered.len() >= UNFOUNDED_MAX {
+            unanswered.pop_front();
+        }
+        unanswered.push_back((hash, 1));
+        false
     }
 
     pub(crate) fn was_unfounded(&self, claim: &HeadClaim) -> bool {

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::BufReader;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use admin::workspace::KeyFiles;
 use anyhow::{Context as _, anyhow};
 use mesh::relay::RelayTls as Tls;
 use protocols::key::KeyFormat;
@@ -23,6 +24,7 @@ use crate::report::{Advise as _, Code};
 mod hands;
 mod keys;
 mod probe;
+mod rotation;
 
 pub(crate) use hands::{hands, without_dumps};
 use keys::read_key;
@@ -39,36 +41,94 @@ const GENESIS_FILE: &str = "genesis";
 pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Result<()> {
     without_dumps()?;
     make_folder(&config.data)?;
-    let key = agent_key(&config)?;
     let ticket = agent_ticket(&config)?;
+    if !config.names_key() {
+        rotation::settle(&config.data, &KeyFiles::at(config.key_path()), &ticket)?;
+    }
+    let mut key = agent_key(&config)?;
     let name = match &config.name {
         Some(name) => name.clone(),
         None => host_name().hint("choose one: flt agent run --name NAME")?,
     };
-    let parts = AgentParts {
-        data: config.data.clone(),
-        key,
-        ticket: ticket.clone(),
-        name,
-        listen: config.listen.clone(),
-        mdns: config.mdns,
-        documents: true,
-        relay_only: false,
-        heartbeat: config.heartbeat(),
-        drift: DRIFT,
-        grace: agents::GRACE,
-        pulls: true,
-        files_root: config.files_root.clone(),
-        clock: ClockPart::default(),
-    };
-    let running = agents::start_with(parts, config.hands.clone()).await.context("cannot start the agent")?;
-    // From now on the folder is enough: the ticket need not be given again.
-    write_private(&config.data.join(TICKET_FILE), &format!("{ticket}\n"))?;
-    measure_agent(&running, &context);
-    context.ready(&format!("agent {} of fleet {}", running.role.id().short(), ticket.name));
-    let ended = until_stopped(&running.mesh, &context).await;
-    running.stop().await;
-    ended
+    let files = KeyFiles::at(config.key_path());
+    let current = Current::default();
+    current.measure(&context);
+    loop {
+        let parts = AgentParts {
+            data: config.data.clone(),
+            key: key.clone(),
+            ticket: ticket.clone(),
+            name: name.clone(),
+            listen: config.listen.clone(),
+            mdns: config.mdns,
+            documents: true,
+            relay_only: false,
+            heartbeat: config.heartbeat(),
+            drift: DRIFT,
+            grace: agents::GRACE,
+            pulls: true,
+            files_root: config.files_root.clone(),
+            clock: ClockPart::default(),
+        };
+        let running = agents::start_with(parts, config.hands.clone()).await.context("cannot start the agent")?;
+        // From now on the folder is enough: the ticket need not be given again.
+        write_private(&config.data.join(TICKET_FILE), &format!("{ticket}\n"))?;
+        current.set(&running);
+        context.ready(&format!("agent {} of fleet {}", running.role.id().short(), ticket.name));
+        let rotated = async {
+            if config.names_key() {
+                return std::future::pending().await;
+            }
+            rotation::rotated(&running, &key, &files, &ticket).await
+        };
+        let ended = tokio::select! {
+            ended = while_serving(&running.mesh, &context) => Err(ended),
+            entries = rotated => Ok(entries),
+        };
+        current.clear();
+        running.stop().await;
+        match ended {
+            Err(ended) => return ended,
+            Ok(entries) => {
+                rotation::left(&config.data).await;
+                rotation::append(&config.data, &ticket, entries)?;
+                rotation::settle(&config.data, &files, &ticket)?;
+                key = agent_key(&config)?;
+            }
+        }
+    }
+}
+
+/// The agent that runs now: one after the other, when its key changes.
+#[derive(Debug, Clone, Default)]
+struct Current(Arc<Mutex<Option<(Weak<agent::Agent>, mesh::Mesh)>>>);
+
+impl Current {
+    fn set(&self, running: &RunningAgent) {
+        *self.lock() = Some((Arc::downgrade(&running.role), running.mesh.clone()));
+    }
+
+    fn clear(&self) {
+        self.lock().take();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Weak<agent::Agent>, mesh::Mesh)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers for whichever agent runs.
+    fn measure(&self, context: &Context) {
+        let current = self.clone();
+        context.healthy_if(move || match &*current.lock() {
+            Some((_, mesh)) if !mesh.is_serving() => Err("the endpoint stopped serving".into()),
+            _ => Ok(()),
+        });
+        let current = self.clone();
+        context.measure(move || {
+            let role = current.lock().as_ref().and_then(|(role, _)| role.upgrade());
+            role.map(|role| samples(&role)).unwrap_or_default()
+        });
+    }
 }
 
 /// Waits for the signal to stop. A router that stopped by itself would leave a daemon that looks alive and answers nobody:
@@ -76,6 +136,10 @@ pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Resu
 async fn until_stopped(mesh: &mesh::Mesh, context: &Context) -> anyhow::Result<()> {
     let watched = mesh.clone();
     context.healthy_if(move || if watched.is_serving() { Ok(()) } else { Err("the endpoint stopped serving".into()) });
+    while_serving(mesh, context).await
+}
+
+async fn while_serving(mesh: &mesh::Mesh, context: &Context) -> anyhow::Result<()> {
     let gone = async {
         while mesh.is_serving() {
             tokio::time::sleep(SERVING_TICK).await;
@@ -90,21 +154,21 @@ async fn until_stopped(mesh: &mesh::Mesh, context: &Context) -> anyhow::Result<(
 /// How often the endpoint is looked at.
 const SERVING_TICK: Duration = Duration::from_secs(5);
 
-fn measure_agent(running: &RunningAgent, context: &Context) {
-    let role = Arc::downgrade(&running.role);
-    context.measure(move || {
-        let Some(role) = role.upgrade() else { return Vec::new() };
-        let stats = role.stats();
-        #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
-        let f = |n: u64| n as f64;
-        vec![
-            Sample::gauge("flotilla_ledger_head", "The newest ledger entry known", f(stats.head)),
-            Sample::gauge("flotilla_connected", "Whether a coordinator answers", f(u64::from(stats.connected))),
-            Sample::counter("flotilla_heartbeats_total", "Heartbeats sent", f(stats.beats)),
-            Sample::counter("flotilla_heartbeats_missed_total", "Heartbeats that nobody answered", f(stats.missed)),
-            Sample::counter("flotilla_plays_total", "Declarations played", f(stats.plays)),
-        ]
-    });
+fn samples(role: &agent::Agent) -> Vec<Sample> {
+    let stats = role.stats();
+    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+    let f = |n: u64| n as f64;
+    vec![
+        Sample::gauge("flotilla_ledger_head", "The newest ledger entry known", f(stats.head)),
+        Sample::gauge("flotilla_connected", "Whether a coordinator answers", f(u64::from(stats.connected))),
+        Sample::counter("flotilla_heartbeats_total", "Heartbeats sent", f(stats.beats)),
+        Sample::counter("flotilla_heartbeats_missed_total", "Heartbeats that nobody answered", f(stats.missed)),
+        Sample::counter("flotilla_plays_total", "Declarations played", f(stats.plays)),
+        Sample::gauge("flotilla_behind", "Whether entries are missing that exist", f(u64::from(stats.behind))),
+        Sample::gauge("flotilla_unsure", "Whether nobody was heard for long", f(u64::from(stats.unsure))),
+        Sample::gauge("flotilla_history_split", "Whether a split history was seen", f(u64::from(stats.split))),
+        Sample::gauge("flotilla_refuses", "Whether no more entries are taken", f(u64::from(stats.refuses))),
+    ]
 }
 
 /// Runs a coordinator until `context` says stop.

@@ -22,6 +22,7 @@ fn report(n: u8, online: bool, outcome: Option<(u64, Verdict)>) -> CheckedReport
         stable: None,
         volatile: None,
         beats: None,
+        standing: None,
         outcomes: outcome.into_iter().map(|o| (o.subject.clone(), o)).collect(),
         problems: Vec::new(),
     }

@@ -7,6 +7,7 @@ use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::heartbeat::BeatHistory;
 use protocols::incoming::Incoming;
 use protocols::record::{BEATS, FACTS_STABLE, FACTS_VOLATILE, OUTCOME_PREFIX, RECORDS_WITH_EMPTY_MAX, VerifiedRecord};
+use protocols::standing::{STANDING, Standing};
 use protocols::{NodeId, Outcome, Subject};
 use serde::de::DeserializeOwned;
 
@@ -28,6 +29,8 @@ pub struct CheckedReport {
     pub volatile: Option<VolatileFacts>,
     /// Its last heartbeats.
     pub beats: Option<BeatHistory>,
+    /// How it stands to the ledger, by its own word.
+    pub standing: Option<Standing>,
     /// Its last word on each subject.
     pub outcomes: BTreeMap<Subject, Outcome>,
     /// Records that were not believed, and why.
@@ -44,6 +47,7 @@ impl CheckedReport {
             stable: None,
             volatile: None,
             beats: None,
+            standing: None,
             outcomes: BTreeMap::new(),
             problems: Vec::new(),
         };
@@ -72,6 +76,7 @@ impl CheckedReport {
             FACTS_STABLE => self.stable = self.read(record),
             FACTS_VOLATILE => self.volatile = self.read(record),
             BEATS => self.beats = self.read(record),
+            STANDING => self.standing = self.read(record),
             _ => {
                 if let Some(subject) = key.strip_prefix(OUTCOME_PREFIX)
                     && let Some(outcome) = self.read::<Outcome>(record)
@@ -102,6 +107,7 @@ impl CheckedReport {
         self.stable = newer.stable.or_else(|| self.stable.take());
         self.volatile = newer.volatile.or_else(|| self.volatile.take());
         self.beats = newer.beats.or_else(|| self.beats.take());
+        self.standing = newer.standing.or_else(|| self.standing.take());
         self.outcomes.extend(newer.outcomes);
         self.problems = newer.problems;
     }

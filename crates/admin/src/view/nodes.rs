@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use protocols::entry::Role;
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::heartbeat::BeatMemory;
+use protocols::standing::Standing;
 use protocols::state::Member;
 use protocols::{DeclarationName, FleetState, Kind, Name, NodeId, PeerAddr, Subject, Verdict};
 use serde::Serialize;
@@ -62,6 +63,9 @@ pub struct NodeRow {
     pub declared: usize,
     /// How many ledger entries it is behind; nothing if it never said.
     pub behind: Option<u64>,
+    /// How it stands to the ledger, by its own word: what it knows of the newest entry, whether it is unsure, who holds
+    /// entries back from it, why it takes none.
+    pub standing: Option<Standing>,
     /// Its labels.
     pub labels: BTreeMap<Name, String>,
     /// Its version of `flt`.
@@ -177,6 +181,7 @@ impl NodeRow {
             converged: parts.iter().filter(good).count(),
             declared: parts.len(),
             behind: known.map(|head| state.head().seq.saturating_sub(head.seq)),
+            standing: report.and_then(|report| report.standing.clone()),
             labels: member.labels.clone(),
             version: report.and_then(|r| r.stable.as_ref()).map(|facts| facts.flt_version.clone()),
             silent_seconds: report.and_then(|r| r.liveness.silent_millis).map(|millis| millis / 1000),

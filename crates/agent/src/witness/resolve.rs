@@ -67,3 +67,12 @@ pub fn resolve(store: &Arc<Store>, key: SecretKey, how: Resolution) -> Result<Re
     let evidence = alarm.as_ref().and_then(|a| a.evidence.clone());
     Ok(Resolved { why: alarm.map(|a| a.why), evidence })
 }
+
+/// The evidence that the agent of a data folder stopped for, if it did and has some.
+///
+/// # Errors
+/// [`ResolveError`].
+pub fn evidence(store: &Arc<Store>) -> Result<Option<ForkEvidence>, ResolveError> {
+    let alarm: Option<Alarm> = Values::new(Arc::clone(store)).get(ALARM)?;
+    Ok(alarm.and_then(|alarm| alarm.evidence))
+}

@@ -4,6 +4,7 @@ mod apply;
 mod authority;
 mod context;
 mod coordinator;
+mod forks;
 mod history;
 mod init;
 mod keys;
@@ -112,8 +113,8 @@ pub(crate) enum AdminCommand {
     Checkpoint(With<members::CheckpointArgs>),
     /// Print the ledger
     Log(With<history::LogArgs>),
-    /// Verify an exported ledger offline
-    Verify(history::VerifyArgs),
+    /// Verify an exported ledger offline, or look for a split history
+    Verify(With<history::VerifyArgs>),
 }
 
 /// Nodes.
@@ -201,6 +202,10 @@ pub(crate) async fn run(command: AdminCommand, app: &App) -> anyhow::Result<Code
         }
         AdminCommand::Rollback(With { args, place }) => history::rollback(args, &at(place)?).await,
         AdminCommand::Log(With { args, place }) => history::log(args, &at(place)?).await,
-        AdminCommand::Verify(args) => history::verify(args, &app.out),
+        AdminCommand::Verify(With { args, .. }) if !args.fork => history::verify(args, &app.out),
+        AdminCommand::Verify(With { args, place }) => match args.file {
+            Some(file) => forks::verify_file(&file, args.fleet, &at(place)?),
+            None => forks::ask_around(&at(place)?).await,
+        },
     }
 }

@@ -1,5 +1,8 @@
 //! `flt agent`: the daemon on every node.
 
+mod rotate;
+mod standing;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -21,6 +24,15 @@ pub(crate) enum AgentCommand {
     /// Run the part of an agent that needs root, for an agent that runs without
     #[command(after_long_help = HANDS_EXAMPLES)]
     Hands(Box<HandsArgs>),
+    /// Say how this node stands to the ledger
+    #[command(after_long_help = standing::STATUS_EXAMPLES)]
+    Status(Box<standing::StatusArgs>),
+    /// Give this node a new key
+    #[command(after_long_help = rotate::EXAMPLES)]
+    Rotate(rotate::RotateArgs),
+    /// Go on after evidence of a split history; the agent must be stopped
+    #[command(after_long_help = standing::RESOLVE_EXAMPLES)]
+    Resolve(Box<standing::ResolveArgs>),
     /// Check the agent's configuration, and list all that is wrong with it
     #[command(after_long_help = CHECK_EXAMPLES)]
     CheckConfig {
@@ -161,6 +173,9 @@ pub(crate) fn run(command: AgentCommand, app: &App) -> anyhow::Result<Code> {
             };
             daemon::run(&settings, &app.env, |context| crate::run::hands(config, context))
         }
+        AgentCommand::Status(args) => standing::status(*args, app),
+        AgentCommand::Rotate(args) => rotate::rotate(&args, app),
+        AgentCommand::Resolve(args) => standing::resolve(*args, app),
         AgentCommand::CheckConfig { args, files } => {
             let config = load(*args, app)?;
             daemon::check(&config, files, app)

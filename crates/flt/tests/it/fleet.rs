@@ -3,9 +3,9 @@
 mod documents;
 mod enrolment;
 mod hostile;
-mod impostor;
+pub(crate) mod impostor;
 mod life;
-mod rig;
+pub(crate) mod rig;
 mod rights;
 
 use std::time::Duration;

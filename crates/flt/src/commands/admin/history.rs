@@ -58,14 +58,18 @@ pub(crate) struct LogArgs {
 /// `flt admin verify`.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Example:\n  flt admin verify acme.ledger --fleet 1f0c...\n\nNothing but the file and the fleet's id is needed."
+    after_long_help = "Examples:\n  flt admin verify acme.ledger --fleet 1f0c...\n  flt admin verify --fork\n  flt admin verify --fork fork-17-1f0c2a.json --fleet 1f0c...\n\nFor a file nothing but the file and the fleet's id is needed. Without a file, --fork asks every member that can be\nreached how far its ledger goes, and whether all of them lie on one history."
 )]
 pub(crate) struct VerifyArgs {
-    /// The exported ledger
-    file: PathBuf,
+    /// The exported ledger, or the evidence
+    #[arg(required_unless_present = "fork")]
+    pub(super) file: Option<PathBuf>,
     /// The fleet's id
-    #[arg(long, value_name = "FLEET-ID")]
-    fleet: FleetId,
+    #[arg(long, value_name = "FLEET-ID", required_unless_present = "fork")]
+    pub(super) fleet: Option<FleetId>,
+    /// Look for a split history: judge the evidence in the file, or without one ask the members
+    #[arg(long)]
+    pub(super) fork: bool,
 }
 
 /// `flt admin rollback`.
@@ -298,10 +302,13 @@ impl View for VerifyView {
 }
 
 pub(super) fn verify(args: VerifyArgs, out: &Output) -> anyhow::Result<Code> {
-    let shown = args.file.display();
-    let file = std::fs::File::open(&args.file).with_context(|| format!("cannot read {shown}"))?;
+    let (Some(path), Some(fleet)) = (args.file, args.fleet) else {
+        return Err(usage("no file and no fleet", "flt admin verify FILE --fleet FLEET-ID"));
+    };
+    let shown = path.display();
+    let file = std::fs::File::open(&path).with_context(|| format!("cannot read {shown}"))?;
     let state =
-        export::verify_export(BufReader::new(file), args.fleet).with_context(|| format!("{shown} does not verify"))?;
+        export::verify_export(BufReader::new(file), fleet).with_context(|| format!("{shown} does not verify"))?;
     out.view(&VerifyView {
         fleet: state.fleet().to_string(),
         name: state.name().to_string(),

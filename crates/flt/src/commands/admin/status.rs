@@ -63,12 +63,30 @@ pub(super) fn table(nodes: &[NodeRow], style: &Style) -> String {
             node.name.to_string(),
             node.condition.to_string(),
             format!("{}/{}", node.converged, node.declared),
-            node.behind.map(|n| n.to_string()).unwrap_or_default(),
+            behind(node),
             labels.join(","),
             seen,
         ]);
     }
     table.text(style)
+}
+
+/// How many entries a node lacks, and what else keeps it from the newest: `3`, `0 unsure`, `2 split`.
+fn behind(node: &NodeRow) -> String {
+    let mut text = node.behind.map(|n| n.to_string()).unwrap_or_default();
+    let standing = node.standing.as_ref();
+    let marks = [
+        ("split", standing.is_some_and(|s| s.refuses.is_some())),
+        ("withheld", standing.is_some_and(|s| s.withheld.is_some())),
+        ("unsure", standing.is_some_and(|s| s.unsure)),
+    ];
+    for (mark, _) in marks.into_iter().filter(|(_, holds)| *holds) {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(mark);
+    }
+    text
 }
 
 pub(super) async fn status(admin: &Admin<'_>) -> anyhow::Result<Code> {

@@ -111,7 +111,14 @@ impl Serve<Control> for Told {
                     () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 }
             }
-            M::Beat(m) => drop(m.tx.send(Ok(BeatAck { head: lie.head, claim: self.claim(lie.fleet, lie.head), records_differ: false })).await),
+            M::Beat(m) => drop(
+                m.tx.send(Ok(BeatAck {
+                    head: lie.head,
+                    claim: self.claim(lie.fleet, lie.head),
+                    records_differ: false,
+                }))
+                .await,
+            ),
             M::Compare(m) => drop(m.tx.send(Ok(Vec::new())).await),
             M::Push(m) => drop(m.tx.send(Ok(())).await),
             M::Provide(m) => drop(m.tx.send(Ok(())).await),
