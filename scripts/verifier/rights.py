@@ -167,6 +167,11 @@ def expiry(cap):
     return min((s["expires"] for s in cap["scopes"] if s["expires"] is not None), default=None)
 
 
+def given(cap):
+    """The entry that gave it."""
+    return cap["scopes"][-1]["since"] if cap["scopes"] else 0
+
+
 def is_like(a, b):
     plain = lambda c: (c["verbs"], c["through"], [(s["on"], s["kinds"], s["expires"]) for s in c["scopes"]])
     return plain(a) == plain(b)

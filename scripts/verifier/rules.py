@@ -5,7 +5,7 @@ from blake3 import blake3
 
 from verifier.rights import (
     EVERYTHING, binary, check_labels, check_note, check_policy, check_recovery, covers_kind, covers_node,
-    covers_selection, expiry, is_key, is_like, is_root, is_unlimited, means, read_entry, signed, within)
+    covers_selection, expiry, given, is_key, is_like, is_root, is_unlimited, means, read_entry, signed, within)
 from verifier.shapes import ALL, U64, Map, Raw, Refused, need
 
 AT_MAX, DAY = 253402300799999, 24 * 60 * 60 * 1000
@@ -148,9 +148,8 @@ class Fleet:
             return self.revoke_key(r["key"])
         need(1 <= since <= self.head["seq"], "names no place in the ledger")
         with Undo(self):
-            if r["key"] in self.revoked:
-                self.allowed(self.everywhere("grant"), "declare a revoked key compromised")
-            else:
+            self.allowed(self.everywhere("grant"), "declare a key compromised")
+            if r["key"] not in self.revoked:
                 self.revoke_key(r["key"])
             self.void([r["key"]], since)
 
@@ -185,7 +184,7 @@ class Fleet:
             self.revoked[gone] = self.entry["seq"]
 
     def void(self, keys, since):
-        seq, since_of = self.entry["seq"], dict.fromkeys(keys, since)
+        seq, since_of, doubtful = self.entry["seq"], dict.fromkeys(keys, since), {}
         is_void = lambda by, at: by in since_of and at >= since_of[by]
         while True:
             fallen = []
@@ -193,6 +192,9 @@ class Fleet:
                 before = admin["capabilities"]
                 admin["capabilities"] = [c for c in before if not any(
                     is_void(by, s["since"]) for by, s in zip(c["through"], c["scopes"]))]
+                for cap in before:
+                    if cap not in admin["capabilities"]:
+                        doubtful[key] = min(given(cap), doubtful.get(key, U64))
                 if before and not admin["capabilities"]:
                     fallen.append((key, admin["since"]))
             for key, at in fallen:
@@ -200,26 +202,45 @@ class Fleet:
                 self.revoked[key], since_of[key] = seq, at
             if not fallen:
                 break
-        for old in self.rotated:
-            last = self.rotated[old]
-            while last in self.rotated:
-                last = self.rotated[last]
-            if last in since_of:
-                since_of[old] = since_of[last]
-        for key in [k for k, d in self.declarations.items() if is_void(d["author"], d["generation"])]:
-            del self.declarations[key]
-        for key in [k for k, i in self.invites.items() if is_void(i["by"], i["since"])]:
-            self.revoked[key] = seq
-            del self.invites[key]
-        for key in [k for k, m in self.members.items() if is_void(m["voucher"]["by"], m["voucher"]["seq"])]:
-            self.revoked[key] = seq
-            del self.members[key]
-        for m in self.members.values():
-            if m["role"] == "agent" and m["changed"] and is_void(m["changed"]["by"], m["changed"]["seq"]):
-                m["quarantine"] = {"act": self.act(), "reason":
-                                   f"changed by a compromised key in entry {m['changed']['seq']}"}
-        if self.recovery and self.recovery["since"] > 0 and is_void(self.recovery["by"], self.recovery["since"]):
+        def now(key):
+            while key in self.rotated:
+                key = self.rotated[key]
+            return key
+        since_of.update({old: since_of[now(old)] for old in self.rotated if now(old) in since_of})
+
+        def unfounded(by, at, enough):
+            by = now(by)
+            return by in self.admins and at >= doubtful.get(by, U64 + 1) and not any(
+                given(c) < at and enough(c) for c in self.admins[by]["capabilities"])
+
+        def end(all_of, holds):
+            for key in [key for key, one in all_of.items() if not holds(one)]:
+                del all_of[key]
+                if all_of is not self.declarations:
+                    self.revoked[key] = seq
+        has = lambda c, verb: verb in c["verbs"]
+        apart = {}
+        for key, m in self.members.items():
+            enough = lambda c: has(c, "enroll") and covers_node(c, m["name"], m["labels"])
+            v, c = m["voucher"], m["changed"]
+            if m["role"] == "agent" and c and (is_void(c["by"], c["seq"]) or unfounded(c["by"], c["seq"], enough)):
+                apart[key] = f"changed by a compromised key in entry {c['seq']}"
+            elif m["role"] == "agent" and unfounded(v["by"], v["seq"], enough):
+                apart[key] = f"let in by a compromised right in entry {v['seq']}"
+        r = self.recovery
+        if r and r["since"] > 0 and (is_void(r["by"], r["since"]) or unfounded(
+                r["by"], r["since"], lambda c: is_root({"capabilities": [c]}))):
             self.s["recovery"] = None
+        end(self.declarations, lambda d: not is_void(d["author"], d["generation"]) and not unfounded(
+            d["author"], d["generation"], lambda c: has(c, "publish") and covers_kind(c, d["kind"])
+            and covers_selection(c, [d["on"], *d["within"]])))
+        end(self.invites, lambda i: not is_void(i["by"], i["since"]) and not unfounded(
+            i["by"], i["since"], lambda c: has(c, "enroll") and covers_selection(c, i["within"])))
+        end(self.members, lambda m: not is_void(m["voucher"]["by"], m["voucher"]["seq"]) and not (
+            m["role"] == "coordinator" and unfounded(
+                m["voucher"]["by"], m["voucher"]["seq"], lambda c: has(c, "grant") and is_unlimited(c))))
+        for key in apart.keys() & self.members.keys():
+            self.members[key]["quarantine"] = {"act": self.act(), "reason": apart[key]}
         need(any(map(is_root, self.admins.values())), "leaves nobody who can grant")
         need(self.is_role(self.orderer, "coordinator"), "takes the coordinator that orders the ledger")
 
@@ -321,7 +342,10 @@ class Fleet:
         need(all(means(s, r["name"], i["labels"]) for s in i["within"]), "takes a name that its inviter may not enroll")
         self.check_new_key(r["key"])
         need(r["key"] not in self.members, "redeems with a member's key")
-        need(i["replaces"] is None or self.is_role(i["replaces"], "agent"), "replaces what is no agent")
+        if i["replaces"] is not None:
+            old = self.members.get(i["replaces"], {"role": None})
+            need(old["role"] == "agent" and old["name"] == i["name"]
+                 and all(means(s, old["name"], old["labels"]) for s in i["within"]), "replaces what is that agent no more")
         self.check_free(r["key"], r["name"], "agent", i["replaces"])
         self.replace(i["replaces"])
         i["uses_left"] -= 1

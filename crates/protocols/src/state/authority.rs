@@ -76,7 +76,7 @@ impl Capability {
         self.verbs.contains(&verb) && self.scopes.iter().all(|s| s.expires.is_none_or(|end| now < end))
     }
 
-    fn covers_kind(&self, kind: &Kind) -> bool {
+    pub(super) fn covers_kind(&self, kind: &Kind) -> bool {
         self.scopes.iter().all(|s| s.kinds.iter().any(|p| p.matches(kind)))
     }
 
@@ -85,12 +85,17 @@ impl Capability {
         self.scopes.iter().all(|s| s.kinds.iter().any(|p| p.contains(kinds)))
     }
 
+    /// The entry that gave it.
+    pub(super) fn since(&self) -> u64 {
+        self.scopes.last().map_or(0, |s| s.since)
+    }
+
     pub(super) fn covers_node(&self, name: &str, labels: &Labels) -> bool {
         self.scopes.iter().all(|s| s.on.matches(name, labels))
     }
 
     /// Whether nothing limits it, in nodes or kinds.
-    fn is_unlimited(&self) -> bool {
+    pub(super) fn is_unlimited(&self) -> bool {
         self.scopes.iter().all(|s| s.on.is_everything() && s.kinds.iter().any(|p| p.as_str() == "*"))
     }
 

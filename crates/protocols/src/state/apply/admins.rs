@@ -57,13 +57,14 @@ impl FleetState {
             since => since,
         };
         let Some(since) = since else { return self.revoke_key(entry, revoke.key) };
+        // It undoes more than whoever has limited rights may undo, also where the key is their own: what came of the
+        // key's words has been others' to change since.
+        if !self.may_everywhere(entry.author, Verb::Grant, entry.at) {
+            return Err(self.not_allowed(entry.author, "declare a key compromised".into()));
+        }
         // What is void is found only by going through everything, and may turn out to leave nobody: so on a copy.
         let mut after = self.clone();
-        if after.revoked.contains_key(&revoke.key) {
-            if !after.may_everywhere(entry.author, Verb::Grant, entry.at) {
-                return Err(after.not_allowed(entry.author, "declare a revoked key compromised".into()));
-            }
-        } else {
+        if !after.revoked.contains_key(&revoke.key) {
             after.revoke_key(entry, revoke.key)?;
         }
         after.void(entry, &[revoke.key], since)?;

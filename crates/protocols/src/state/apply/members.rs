@@ -173,8 +173,14 @@ impl FleetState {
         if let Some(member) = self.members.get(&redeem.key) {
             return Err(Refusal::KeyTaken { key: redeem.key, what: format!("the {} `{}`", member.role, member.name) });
         }
-        if let Some(old) = invite.replaces.filter(|old| !self.is_agent(*old)) {
-            return Err(Refusal::NoSuchKey(old));
+        if let Some(old) = invite.replaces {
+            let agent = self.members.get(&old).filter(|m| m.role == Role::Agent).ok_or(Refusal::NoSuchKey(old))?;
+            // It may have become another node since, which the invite's maker has no right to.
+            let same = invite.name.as_ref() == Some(&agent.name);
+            if !same || !invite.within.iter().all(|s| s.matches(agent.name.as_str(), &agent.labels)) {
+                let why = format!("was for a node that is now `{}`, and another than then", agent.name);
+                return Err(Refusal::invalid("the invite", why));
+            }
         }
         self.check_free(redeem.key, &redeem.name, Role::Agent, invite.replaces)?;
         Ok(invite)

@@ -293,3 +293,120 @@ fn no_member_fills_the_ledger_by_itself() {
     }
     chain.act(116, rotate(&chain.clone(), 116, 117)).unwrap();
 }
+
+#[test]
+fn only_who_may_grant_everywhere_undoes_what_a_key_did() {
+    let mut chain = fleet();
+    let ends = Grant { expires: Some(Millis(2000)), ..grant(10, &[Verb::Enroll, Verb::Grant], "edge-*", "*") };
+    chain.act(1, Body::Grant(ends)).unwrap();
+    chain.act(10, enroll(20, "edge-1", Role::Agent)).unwrap();
+    chain.act(10, Body::Grant(grant(11, &[Verb::Enroll], "edge-*", "*"))).unwrap();
+    chain.act(11, enroll(21, "edge-2", Role::Agent)).unwrap();
+    // Both nodes are others' by now. Whoever let them in cannot take them along, neither by their own key nor by one they
+    // gave rights to.
+    chain.act(1, enroll(20, "core-1", Role::Agent)).unwrap();
+    chain.act(1, enroll(21, "core-2", Role::Agent)).unwrap();
+    for (author, key) in [(10, 10), (10, 11), (11, 11)] {
+        assert!(matches!(chain.act(author, compromised(key, 1)), Err(Refusal::NotAllowed { .. })));
+    }
+    chain.at = Millis(3000);
+    assert!(matches!(chain.act(10, compromised(10, 1)), Err(Refusal::NotAllowed { .. })), "their right ended long ago");
+    chain.act(11, revoke(11)).unwrap();
+    chain.act(10, revoke(10)).unwrap();
+    assert!(chain.state.is_agent(id(20)) && chain.state.is_agent(id(21)));
+    chain.act(1, compromised(11, 1)).unwrap();
+    assert!(!chain.state.is_agent(id(21)));
+}
+
+#[test]
+fn an_accomplice_with_rights_of_their_own_keeps_only_what_those_allow() {
+    let mut chain = fleet();
+    chain.act(1, Body::Grant(grant(7, &[Verb::Publish, Verb::Enroll], "edge-*", "files/*"))).unwrap();
+    chain.act(1, rooted(10)).unwrap();
+    chain.act(1, enroll(20, "edge-1", Role::Agent)).unwrap();
+    chain.act(7, Body::Publish(publish("a/before", "edge-*", "files/1", "x"))).unwrap();
+    let stolen = chain.state.head().seq + 1;
+    // Key 10 is stolen, and its thief gives key 7 everything.
+    chain.act(10, Body::Grant(Grant { name: "key-7".parse().unwrap(), ..grant(7, &Verb::ALL, "*", "*") })).unwrap();
+    chain.act(7, Body::Publish(publish("a/mine", "edge-*", "files/1", "y"))).unwrap();
+    chain.act(7, enroll(22, "core-2", Role::Agent)).unwrap();
+    chain.act(7, Body::Publish(publish("a/all", "*", "files/1", "z"))).unwrap();
+    chain.act(7, Body::Publish(publish("a/os", "edge-1", "nixos/1", "os"))).unwrap();
+    chain.act(7, enroll(21, "edge-2", Role::Agent)).unwrap();
+    chain.act(7, enroll(23, "theirs", Role::Coordinator)).unwrap();
+    chain.act(7, Body::Grant(grant(8, &[Verb::Publish], "*", "*"))).unwrap();
+    chain.act(7, invite(50, Some("core-9"), 9000, 1)).unwrap();
+    let safe = Recovery { keys: vec![Founder { key: id(61), name: "thief".parse().unwrap() }], threshold: 1 };
+    chain.act(7, Body::SetRecovery(SetRecovery { recovery: Some(safe), approvals: Vec::new() })).unwrap();
+    chain.act(7, rotate(&chain.clone(), 7, 9)).unwrap();
+    chain.act(1, compromised(10, stolen)).unwrap();
+    let state = &chain.state;
+    assert_eq!(state.admins().keys().copied().collect::<std::collections::BTreeSet<_>>(), [id(1), id(9)].into());
+    assert_eq!(state.admins()[&id(9)].capabilities.len(), 1, "its own right stays");
+    let declared: Vec<&str> = state.declarations().keys().map(DeclarationName::as_str).collect();
+    assert_eq!(declared, ["a/before", "a/mine"]);
+    assert!(state.quarantine(id(21)).is_none() && state.quarantine(id(20)).is_none());
+    assert!(state.quarantine(id(22)).is_some(), "let in where it had no right of its own");
+    assert!(!state.knows(id(23)) && state.recovery().is_none());
+    assert!(!state.invites().contains_key(&id(50)), "made for a node out of reach");
+}
+
+#[test]
+fn an_invite_does_not_replace_what_became_another_node() {
+    let mut chain = fleet();
+    let fleet = chain.state.fleet();
+    chain.act(1, Body::Grant(grant(10, &[Verb::Enroll], "edge-*,!role=db", "*"))).unwrap();
+    chain.act(1, enroll(20, "edge-1", Role::Agent)).unwrap();
+    let body = |n: u8| {
+        let (name, labels) = (Some("edge-1".parse().unwrap()), Labels::new());
+        Body::Invite(Invite { invite: id(n), name, labels, expires: Millis(9000), uses: 1, replaces: Some(id(20)) })
+    };
+    chain.act(10, body(50)).unwrap();
+    // Meanwhile the founder gives the node another name, or other labels, out of key 10's reach.
+    let good = Body::Redeem(redeem(fleet, 50, 30, "edge-1"));
+    let mut renamed = chain.clone();
+    renamed.act(1, enroll(20, "core-1", Role::Agent)).unwrap();
+    assert!(matches!(renamed.act(2, good.clone()), Err(Refusal::Invalid { .. })));
+    let mut relabelled = chain.clone();
+    let (key, name, labels) = (id(20), "edge-1".parse().unwrap(), labels(&[("role", "db")]));
+    relabelled.act(1, Body::Enroll(Enroll { key, name, role: Role::Agent, labels, replaces: None })).unwrap();
+    assert!(matches!(relabelled.act(2, good.clone()), Err(Refusal::Invalid { .. })));
+    // A key that was rotated is the same node still; one that was replaced already is none.
+    let mut rotated = chain.clone();
+    rotated.act(20, rotate(&rotated.clone(), 20, 21)).unwrap();
+    rotated.act(2, good.clone()).unwrap();
+    assert!(rotated.state.is_agent(id(30)) && !rotated.state.knows(id(21)));
+    chain.act(10, body(51)).unwrap();
+    chain.act(2, good).unwrap();
+    assert_eq!(chain.act(2, Body::Redeem(redeem(fleet, 51, 31, "edge-1"))), Err(Refusal::NoSuchKey(id(20))));
+}
+
+#[test]
+fn approvals_work_once_and_strangers_are_nobody() {
+    let mut chain = recoverable();
+    let good = recover(&chain, 5, &[61, 62], &[], None);
+    chain.act(5, Body::Recover(good.clone())).unwrap();
+    chain.act(1, revoke(5)).unwrap();
+    assert!(
+        matches!(chain.act(5, Body::Recover(good.clone())), Err(Refusal::Revoked { .. })),
+        "not after a revocation"
+    );
+    // Approvals for keys that are replaced meanwhile are void, also if the same keys are set again.
+    let waiting = recover(&chain, 6, &[61, 62], &[1], None);
+    let same = SetRecovery { recovery: chain.state.recovery().map(|r| r.recovery.clone()), approvals: Vec::new() };
+    let set_by = chain.state.recovery().map_or(0, |r| r.since);
+    let approvals = [61, 63].map(|n| same.approve(chain.state.fleet(), set_by, &key(n))).to_vec();
+    chain.act(1, Body::SetRecovery(SetRecovery { approvals, ..same })).unwrap();
+    assert!(matches!(chain.act(6, Body::Recover(waiting)), Err(Refusal::NotApproved { .. })));
+    // Who is nobody, an agent or a recovery key enters nothing of these.
+    chain.act(1, enroll(20, "edge-1", Role::Agent)).unwrap();
+    let place = |n: u8| Body::Place(Place { coordinator: id(n), addrs: Vec::new(), relay: None });
+    for nobody in [40, 20, 61] {
+        assert!(chain.act(nobody, place(2)).is_err() && chain.act(nobody, place(nobody)).is_err());
+        assert!(chain.act(nobody, appoint(2)).is_err());
+        assert!(chain.act(nobody, Body::Release(Release { key: id(20) })).is_err());
+        assert!(chain.act(nobody, compromised(1, 1)).is_err());
+        let recovery = SetRecovery { recovery: None, approvals: Vec::new() };
+        assert!(chain.act(nobody, Body::SetRecovery(recovery)).is_err());
+    }
+}
