@@ -167,9 +167,6 @@ impl RoleConfig for AgentConfig {
         if !self.files_root.is_absolute() {
             problems.push(Problem::with("files-root", "should be an absolute path"));
         }
-        if self.hands.is_some() && self.hands_data == self.data {
-            problems.push(Problem::with("hands-data", "should be another folder than `data`: it is another user's"));
-        }
         problems
     }
 

@@ -90,7 +90,7 @@ fn split_system(version: &str) -> System {
     let mut system = node_system(version);
     // What systemd does at the start of a real machine, and credentials need: mounts reach everybody.
     system.hook += "\nPATH=/usr/sbin:/usr/bin; mount --make-rshared /; getent passwd flotilla >/dev/null || \
-                    useradd --system --home-dir /var/lib/flotilla-agent --shell /usr/sbin/nologin flotilla";
+                    useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin flotilla";
     for (name, text) in [("flotilla-agent.service", AGENT), ("flotilla-hands.service", HANDS)] {
         let lines = format!("[Service]\nEnvironment=VERSION={version} NIX_REMOTE=local\n");
         let text = text.replacen("[Service]\n", &lines, 1).replace("RestartSec=2s", "RestartSec=1s");
