@@ -4,6 +4,7 @@
 
 mod driver;
 mod fake;
+mod fuzz;
 mod law;
 mod secrets;
 mod settle;
