@@ -32,7 +32,7 @@ impl Coordinator {
                 text.truncate(text.floor_char_boundary(ECHO_BYTES_MAX));
                 m.tx.send(Echoed { text, caller }).await
             }
-            M::Hello(m) => m.tx.send(self.member(caller).map(|()| self.welcome())).await,
+            M::Hello(m) => m.tx.send(self.listener(caller).map(|()| self.welcome())).await,
             M::Tail(m) => self.tail(caller, m.inner.after, m.inner.follow, &m.tx).await,
             M::Submit(m) => {
                 let answer = self.submit(caller, m.inner.0).await;
@@ -64,6 +64,12 @@ impl Coordinator {
         if self.state().knows(caller) { Ok(()) } else { Err(Denied::NotAMember(caller)) }
     }
 
+    /// Whether a member is told how far the ledger goes.
+    fn listener(&self, caller: NodeId) -> Result<(), Denied> {
+        self.member(caller)?;
+        if self.state().is_agent(caller) { self.serves_agents() } else { Ok(()) }
+    }
+
     fn agent(&self, caller: NodeId) -> Result<(), Denied> {
         if self.state().is_agent(caller) { Ok(()) } else { Err(Denied::NotAMember(caller)) }
     }
@@ -90,7 +96,7 @@ impl Coordinator {
     ) -> Result<(), irpc::channel::SendError> {
         let mut states = self.order.watch();
         loop {
-            if self.member(caller).is_err() {
+            if self.listener(caller).is_err() {
                 return Ok(());
             }
             states.mark_unchanged();
@@ -130,6 +136,7 @@ impl Coordinator {
         let addr = self.bounded(caller, beat.addr.clone());
         self.wire.learn(addr.clone());
         self.note_head(caller, beat.head);
+        self.serves_agents()?;
         let fresh = lock(&self.liveness).heard(caller, beat.head, addr.clone(), Instant::now());
         if fresh {
             self.changed(caller);

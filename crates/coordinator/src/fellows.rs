@@ -27,6 +27,8 @@ const DISBELIEVED_PAUSE: Duration = Duration::from_secs(60);
 const LIVENESS_EVERY: Duration = Duration::from_secs(5);
 /// How many batches or reports may wait to be taken.
 const QUEUED: usize = 16;
+/// How the mesh ends when it says that a peer does not know us.
+const TURNED_AWAY: &str = "not allowed";
 /// A prefix that no record's key has: only liveness is asked for.
 const NO_RECORDS: &str = "\0";
 
@@ -70,6 +72,10 @@ impl Coordinator {
             let who = self.name_of(fellow);
             match ended {
                 Ok(()) => tracing::info!(%who, "the other coordinator went away"),
+                Err(why) if !told && why.contains(TURNED_AWAY) => {
+                    told = true;
+                    tracing::error!(%who, %why, "the other coordinator refuses this one, which may have been retired");
+                }
                 Err(why) if !std::mem::replace(&mut told, true) => tracing::warn!(%who, %why, "cannot follow it"),
                 Err(why) => tracing::debug!(%who, %why, "cannot follow it"),
             }

@@ -1,7 +1,8 @@
 //! What others say they have seen of the ledger: who claims an entry that is not here, and for how long that is believed.
 //!
-//! Anybody of the fleet may claim any number. A claim holds the order back, and its author is asked for the entries: what
-//! it gives proves it or not. Who cannot prove it, or does not within [`CLAIM_GRACE`], is not believed for a while.
+//! Anybody of the fleet may claim any number. A claim holds a coordinator back that has not ordered yet since it started,
+//! and its author is asked for the entries: what it gives proves it or not. Who cannot prove it, or does not within
+//! [`CLAIM_GRACE`], is not believed for a while. One that has ordered knows better than anybody what is newest.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use protocols::entry::Head;
 use tokio::time::Instant;
 
 /// How long a claim that nobody proved holds the order back.
-pub const CLAIM_GRACE: Duration = Duration::from_secs(120);
+pub const CLAIM_GRACE: Duration = Duration::from_secs(60);
 /// How long one is not believed who could not prove a claim.
 const DISBELIEF: Duration = Duration::from_secs(3600);
 /// How long until the same member is asked again.

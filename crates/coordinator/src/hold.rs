@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use protocols::control::Denied;
 use protocols::entry::{Head, Role};
 use protocols::store::{StoreError, Values};
 use protocols::{FleetState, NodeId};
@@ -113,6 +114,20 @@ impl Coordinator {
         }
     }
 
+    /// Whether agents are told anything. What this coordinator signs for cannot be taken back, so not before it knows that
+    /// the others' history is its own, and not once it knows that it is not.
+    pub(crate) fn serves_agents(&self) -> Result<(), Denied> {
+        match self.chair.hold() {
+            held @ Hold::Split { .. } => Err(Denied::Unavailable(held.to_string())),
+            held @ Hold::Asking(_)
+                if lock(&self.asking).as_ref().is_some_and(|a| !a.agents && !a.fellows.is_empty()) =>
+            {
+                Err(Denied::Unavailable(held.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Decides anew what holds this coordinator back.
     pub(crate) fn refresh_hold(&self) {
         let state = self.state();
@@ -121,7 +136,7 @@ impl Coordinator {
         let claim = {
             let mut heads = lock(&self.heads);
             heads.reached(head.seq, |claimed| self.is_here(claimed));
-            heads.newest_beyond(head.seq)
+            heads.newest_beyond(head.seq).filter(|_| !self.chair.is_sure())
         };
         let hold = if let Some((by, seen)) = claim {
             Hold::Lacks { seen, by: self.name_of(by) }
@@ -166,7 +181,8 @@ impl Coordinator {
             tracing::error!(%who, claimed = %head, "claimed an entry and did not show it in time: it is not believed");
         }
         self.refresh_hold();
-        let seen = lock(&self.heads).newest_beyond(self.state().head().seq).map(|(by, head)| Seen { by, head });
+        let claim = lock(&self.heads).newest_beyond(self.state().head().seq).filter(|_| !self.chair.is_sure());
+        let seen = claim.map(|(by, head)| Seen { by, head });
         let mut kept = lock(&self.seen);
         if *kept == seen {
             return;

@@ -31,7 +31,8 @@ in
     inherit (parts) package checkConfig;
     openFirewall = parts.openFirewall "the ports of `listen` and of the relay";
     keyFile = parts.secretFile "The coordinator's ed25519 private key, OpenSSH or raw.";
-    genesisFile = parts.secretFile "The fleet's genesis entry, as `flt admin init` wrote it.";
+    genesisFile = parts.secretFile "The fleet's genesis entry, as `flt admin init` wrote it; for a fleet's first coordinator.";
+    ticketFile = parts.secretFile "The fleet's ticket, as `flt admin coordinator ticket` prints it; for each further coordinator.";
     relayCertFile = parts.secretFile "The relay's certificate chain in PEM, for `settings.relay.tls = \"files\"`.";
     relayKeyFile = parts.secretFile "The relay's private key in PEM, for `settings.relay.tls = \"files\"`.";
 
@@ -45,6 +46,7 @@ in
           };
           key-file = parts.optionalKey types.str "Path of the private key; `keyFile` sets it.";
           genesis = parts.optionalKey types.str "Path of the genesis entry; `genesisFile` sets it.";
+          ticket-file = parts.optionalKey types.str "Path of the fleet's ticket; `ticketFile` sets it.";
           listen = mkOption {
             type = types.listOf parts.socketAddress;
             default = [ "0.0.0.0:4433" ];
@@ -103,6 +105,7 @@ in
       {
         key-file = parts.fromCredential unit "key" cfg.keyFile;
         genesis = parts.fromCredential unit "genesis" cfg.genesisFile;
+        ticket-file = parts.fromCredential unit "ticket" cfg.ticketFile;
       }
       (lib.mkIf (cfg.relayCertFile != null) {
         relay.cert-file = parts.fromCredential unit "relay-cert" cfg.relayCertFile;
@@ -132,8 +135,8 @@ in
       }
       ++ [
         {
-          assertion = cfg.settings.genesis != null;
-          message = "${prefix} needs the fleet's genesis entry: set ${prefix}.genesisFile to the file that `flt admin init` wrote.";
+          assertion = cfg.settings.genesis != null || cfg.settings.ticket-file != null;
+          message = "${prefix} needs the fleet's genesis entry: set ${prefix}.genesisFile to the file that `flt admin init` wrote; or, for a further coordinator, ${prefix}.ticketFile to what `flt admin coordinator ticket` printed.";
         }
         {
           assertion = cfg.settings.listen != [ ];
@@ -180,6 +183,7 @@ in
           LoadCredential = parts.loadCredentials {
             key = cfg.keyFile;
             genesis = cfg.genesisFile;
+            ticket = cfg.ticketFile;
             relay-cert = cfg.relayCertFile;
             relay-key = cfg.relayKeyFile;
           };

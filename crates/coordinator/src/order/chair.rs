@@ -4,6 +4,7 @@
 //! lacks ([`Hold`]). Everything else is handed on to the one that orders.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use protocols::control::{Receipt, Submit, SubmitError};
@@ -74,6 +75,9 @@ pub struct Chair {
     me: NodeId,
     wire: Arc<dyn Wire>,
     hold: watch::Sender<Hold>,
+    /// Whether this process has appended as the one that orders, and still is it. What is newest then is what it wrote,
+    /// whatever anybody claims.
+    sure: AtomicBool,
 }
 
 impl std::fmt::Debug for Chair {
@@ -85,7 +89,7 @@ impl std::fmt::Debug for Chair {
 impl Chair {
     /// The order as the coordinator `me` sees it.
     pub fn new(local: LocalOrder, me: NodeId, wire: Arc<dyn Wire>, hold: Hold) -> Self {
-        Self { local, me, wire, hold: watch::Sender::new(hold) }
+        Self { local, me, wire, hold: watch::Sender::new(hold), sure: AtomicBool::new(false) }
     }
 
     /// What holds it back.
@@ -109,6 +113,14 @@ impl Chair {
         self.local.state().orderer() == self.me
     }
 
+    /// Whether nobody can have seen a newer entry: this coordinator orders, and has appended since it began to.
+    pub fn is_sure(&self) -> bool {
+        if !self.is_mine() {
+            self.sure.store(false, Ordering::Relaxed);
+        }
+        self.sure.load(Ordering::Relaxed)
+    }
+
     async fn append_any(&self, entry: SignedEntry) -> Result<Head, AppendError> {
         let mut last = AppendError::Stale(self.local.state().head());
         // Again while the one that orders changes under the entry's feet.
@@ -123,6 +135,7 @@ impl Chair {
             if state.orderer() == self.me {
                 self.free().await?;
                 if let Some(head) = self.local.append_as(self.me, entry.clone(), false).await? {
+                    self.sure.store(true, Ordering::Relaxed);
                     return Ok(head);
                 }
                 continue;
@@ -152,6 +165,7 @@ impl Chair {
     async fn take_over(&self, entry: SignedEntry) -> Result<Head, AppendError> {
         self.free().await?;
         let taken = self.local.append_as(self.me, entry, true).await?;
+        self.sure.store(true, Ordering::Relaxed);
         taken.ok_or_else(|| AppendError::Stale(self.local.state().head()))
     }
 

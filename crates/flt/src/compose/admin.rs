@@ -101,6 +101,11 @@ impl AdminLink {
         Ok(reached)
     }
 
+    /// Speaks with this coordinator from here on.
+    pub const fn choose(&mut self, coordinator: NodeId) {
+        self.coordinator = coordinator;
+    }
+
     /// Takes note of coordinators and where they are.
     pub fn learn(&self, known: &[PeerAddr]) {
         let mut allowed = self.coordinators.lock().unwrap_or_else(PoisonError::into_inner);

@@ -132,8 +132,12 @@ where
 /// one. Where there is only one, nothing is asked.
 pub(super) async fn find(online: &mut Online<'_>, ticket: &Ticket) -> anyhow::Result<()> {
     let known = coordinators(ticket, online.session.state().ok().map(AsRef::as_ref));
-    if known.len() < 2 {
+    if let [only] = known.as_slice() {
         online.link.learn(&known);
+        if only.id != online.link.coordinator() {
+            online.link.choose(only.id);
+            online.session.use_client(online.link.control());
+        }
         return Ok(());
     }
     let state = online.session.state().ok().cloned();

@@ -41,6 +41,11 @@ impl Bed {
         self.dir.path()
     }
 
+    /// Where the coordinator listens.
+    pub(crate) const fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
     /// `flt` in the fleet's folder, with nothing of this machine's own configuration.
     pub(crate) fn flt(&self) -> Program {
         let flt = self.bare_flt();

@@ -1,0 +1,8 @@
+//! Several coordinators, as processes: followed, killed, appointed, moved, retired; and ledgers that come back from backups
+//! and from the copies of others.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+mod comeback;
+mod pair;
+mod succession;
