@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::table::View;
 use crate::time::{LocalTime, Span};
 use talk::{Kind, Pending};
-use term::{HoldDown, Poll, Promise, Shadow, Term};
+use term::{HoldDown, Poll, Shadow, Term};
 
 /// One node's part in one cluster.
 ///
@@ -41,7 +41,8 @@ pub struct Node {
     parting: Option<Parting>,
     shadow: Shadow,
     hold_down: HoldDown,
-    promise: Option<Promise>,
+    /// Until when it promised the holder of which epoch not to use a lease that it is granted over that one's head.
+    promises: BTreeMap<Epoch, LocalTime>,
     polls: BTreeMap<Attempt, Poll>,
     /// The latest round in which this node may have reported.
     reported: Round,
@@ -107,7 +108,7 @@ impl Node {
             parting: None,
             shadow,
             hold_down: HoldDown::default(),
-            promise: None,
+            promises: BTreeMap::new(),
             polls: BTreeMap::new(),
             reported: Round(0),
             following_since: now,
@@ -169,9 +170,9 @@ impl Node {
             _ => LocalTime::NEVER,
         };
         let fence = if self.stand.held().is_some() { self.fence_at() } else { LocalTime::NEVER };
-        let promise = self.promise.map_or(LocalTime::NEVER, |promise| promise.until);
         let shadow = self.shadow.due().unwrap_or(LocalTime::NEVER);
-        let ahead = [by, fence, promise, shadow].into_iter().filter(|at| *at > self.now);
+        let promises = self.promises.values().copied();
+        let ahead = [by, fence, shadow].into_iter().chain(promises).filter(|at| *at > self.now);
         ahead.chain(self.retry.values().copied().filter(|at| *at > self.now)).fold(LocalTime::NEVER, LocalTime::min)
     }
 
@@ -218,9 +219,7 @@ impl Node {
 
     /// Everything that follows from the time and from what is known.
     fn advance(&mut self) {
-        if self.promise.is_some_and(|promise| promise.until <= self.now) {
-            self.promise = None;
-        }
+        self.promises.retain(|_, until| *until > self.now);
         if self.shadow.is_over(self.now) {
             self.shadow = Shadow::default();
         }

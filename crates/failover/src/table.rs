@@ -70,7 +70,7 @@ impl LeaseTable {
 
     /// What a member or an onlooker may be told of a cluster, without ordering an entry: as old as this member's log.
     pub fn view(&self, cluster: &ClusterName, author: Author, version: u64) -> Option<View> {
-        Some(self.leases.get(cluster)?.view(self.now, self.applied, author, version))
+        Some(self.leases.get(cluster)?.view((self.now, self.applied), author, version, self.mutations))
     }
 
     /// Applies the next entry of the log: moves the clock, then decides.

@@ -71,7 +71,7 @@ impl Node {
     /// Starts the workload, once nothing that this node promised stands against it.
     fn start_workload(&mut self, epoch: Epoch) {
         let Some(term) = self.term else { return };
-        let promised = self.promise.is_some() && !self.has(Mutation::IgnorePromiseAtGrant);
+        let promised = !self.promises.is_empty() && !self.has(Mutation::IgnorePromiseAtGrant);
         if promised || self.now >= self.fence_at() {
             return;
         }

@@ -92,7 +92,7 @@ impl Node {
 
     /// The lease is free: a database first leaves the old primary and says what it holds, then the lease is asked for.
     fn seek(&mut self, view: &View, settings: &Settings) {
-        if self.promise.is_some() {
+        if !self.promises.is_empty() {
             return;
         }
         let gated = settings.gated() && view.epoch > Epoch(0);
@@ -169,7 +169,7 @@ impl Node {
 
     /// The holder is silent, and the settings want somebody to make sure of it.
     fn seek_proof(&mut self, view: &View, settings: &Settings) {
-        if self.promise.is_some() {
+        if !self.promises.is_empty() {
             return;
         }
         self.alarm(Alarm::NoProof(view.epoch));

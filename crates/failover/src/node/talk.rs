@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::io::{Command, Stand};
-use super::term::{Poll, Promise, Term};
+use super::term::{Poll, Term};
 use super::{How, Node};
 use crate::flight::{Happening, Verdict};
 use crate::ids::{Attempt, Epoch, NodeId};
@@ -158,9 +158,9 @@ impl Node {
         if self.view.as_ref().is_none_or(|known| renewed(known) != renewed(&view)) {
             self.heard = self.now;
         }
-        // Its holder has said itself that it is done with the epoch that was promised.
-        if view.phase != Phase::Held && self.promise.is_some_and(|promise| promise.epoch == view.epoch) {
-            self.promise = None;
+        // Its holder has said itself that it is done with this epoch; what was promised to others still binds.
+        if view.phase != Phase::Held {
+            self.promises.remove(&view.epoch);
         }
         self.open_since = if view.open { self.open_since.or(Some(self.now)) } else { None };
         self.view = Some(view);
@@ -192,15 +192,16 @@ impl Node {
         let Some(view) = &self.view else { return };
         let agrees = epoch == view.epoch && view.holder == Some(from) && view.phase == Phase::Held;
         let bounded = self.settings.as_ref().is_some_and(|settings| term <= settings.ttl.times(MAX_PROMISE_TTLS));
-        if !agrees || !bounded || self.stand.held().is_some() || from == self.me {
+        let room = self.promises.len() < MAX_PROMISES || self.promises.contains_key(&epoch);
+        if !agrees || !bounded || !room || self.stand.held().is_some() || from == self.me {
             return;
         }
         if term > self.durable.promised {
             self.durable.promised = term;
             self.commands.push_back(Command::Persist(self.durable));
         }
-        let until = self.promise.map_or(LocalTime::from_micros(0), |promise| promise.until).max(self.now + term);
-        self.promise = Some(Promise { epoch, until });
+        let until = self.now + term;
+        self.promises.entry(epoch).and_modify(|promised| *promised = until.max(*promised)).or_insert(until);
         self.commands.push_back(Command::Promise { to: from, attempt });
     }
 
@@ -250,3 +251,6 @@ fn prove(term: &mut Term, pending: &Pending, now: LocalTime, (ttl, slack): (Span
 
 /// For how many of its own ttls a candidate binds itself at most, whatever it is asked for.
 const MAX_PROMISE_TTLS: u64 = 4;
+
+/// To the holders of how many epochs a candidate is bound at a time.
+const MAX_PROMISES: usize = 8;

@@ -77,15 +77,6 @@ impl Shadow {
     }
 }
 
-/// A promise that this node gave: not to use a lease that it is granted over another's head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Promise {
-    /// To the holder of which epoch.
-    pub(super) epoch: Epoch,
-    /// Until when.
-    pub(super) until: LocalTime,
-}
-
 /// A question for promises, and who gave theirs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Poll {

@@ -46,13 +46,10 @@ impl Lease {
             return Err(Refusal::NotFirst);
         }
         if self.phase == Phase::Held {
-            let unaware = self.seen < self.must_see && !mutations.has(Mutation::BindUnacknowledgedChange);
             return match self.expired(now) {
                 false => Err(Refusal::NotFree),
-                true if unaware => Err(Refusal::HolderUnaware),
-                true if self.may_succeed_silence(now) => Ok(()),
-                true if mutations.has(Mutation::BindUnacknowledgedChange) => Ok(()),
-                true if mutations.has(Mutation::GrantWithoutProof) => Ok(()),
+                true if self.may_succeed_silence(now, mutations) => Ok(()),
+                true if self.seen < self.must_see => Err(Refusal::HolderUnaware),
                 true => Err(Refusal::NoProof),
             };
         }

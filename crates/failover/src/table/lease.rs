@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::request::{Author, FenceProof};
 use super::sync::SyncSet;
 use crate::ids::{Attempt, Epoch, NodeId, Position, Round};
+use crate::mutation::{Mutation, Mutations};
 use crate::settings::{Promotion, Settings};
 use crate::time::LogTime;
 
@@ -193,8 +194,10 @@ impl Lease {
     }
 
     /// Whether the silence of the holder is known well enough to take over from it.
-    pub(super) fn may_succeed_silence(&self, now: LogTime) -> bool {
-        self.expired(now) && self.seen >= self.must_see && self.settings.promotion == Promotion::TrustSelfFence
+    pub(super) fn may_succeed_silence(&self, now: LogTime, mutations: Mutations) -> bool {
+        let aware = self.seen >= self.must_see || mutations.has(Mutation::BindUnacknowledgedChange);
+        let proof = self.settings.promotion == Promotion::RequireProof && !mutations.has(Mutation::GrantWithoutProof);
+        self.expired(now) && aware && !proof
     }
 
     /// For whom alone a released lease is kept now.
@@ -209,8 +212,14 @@ impl Lease {
         self.reports_heard = 0;
     }
 
-    pub(super) fn view(&self, now: LogTime, index: u64, author: Author, version: u64) -> View {
-        let open = !self.paused && (self.phase != Phase::Held || self.may_succeed_silence(now));
+    pub(super) fn view(
+        &self,
+        (now, index): (LogTime, u64),
+        author: Author,
+        version: u64,
+        mutations: Mutations,
+    ) -> View {
+        let open = !self.paused && (self.phase != Phase::Held || self.may_succeed_silence(now, mutations));
         let me = match author {
             Author::Node(node) => Some(node),
             Author::Admin => None,

@@ -2,5 +2,6 @@
 
 mod invariants;
 mod mutations;
+mod scenarios;
 mod sim;
 mod simulate;

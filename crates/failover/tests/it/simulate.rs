@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use failover::mutation::Mutations;
 
-use crate::sim::{Plan, play, shrink::shrink};
+use crate::sim::{Plan, plan::THEMES, play, shrink::shrink};
 
 /// Plays these seeds; the first violation is shrunk and told with what is needed to see it again.
 fn play_all(seeds: std::ops::Range<u64>, within: Duration) -> BTreeMap<String, (u64, u64, u64, u64)> {
@@ -100,7 +100,9 @@ fn on_demand() {
 #[ignore = "tells one schedule"]
 fn replay() {
     let seed = variable("FLT_SEED").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let plan = Plan::from_seed(seed);
+    let theme = variable("FLT_THEME");
+    let named = THEMES.into_iter().find(|known| theme.as_deref() == Some(format!("{known:?}").as_str()));
+    let plan = named.map_or_else(|| Plan::from_seed(seed), |theme| Plan::themed(seed, theme));
     let run = play(&plan, Mutations::NONE, true);
     println!("{plan:#?}\n{}", run.trace.join("\n"));
     println!("{} events, {} acknowledged writes, violation: {:?}", run.events, run.acked, run.violation);

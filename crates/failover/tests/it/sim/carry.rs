@@ -85,7 +85,8 @@ impl World {
                 }
             }
             Command::Start { epoch, until, sync, serial } => {
-                let takes = self.rng.between(50_000, 2_000_000);
+                let slow = self.rng.chance(400);
+                let takes = self.rng.between(10_000, if slow { 2_000_000 } else { 60_000 });
                 self.begin(index, incarnation, wait + takes, Deed::Start { epoch, until, sync, serial });
             }
             Command::Stop { epoch, .. } => {

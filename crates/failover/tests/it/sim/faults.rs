@@ -17,7 +17,10 @@ impl World {
         let until = self.now + fault.lasts;
         let group = self.machines.len();
         match fault.kind {
-            FaultKind::Cut { .. } | FaultKind::Isolate(_) | FaultKind::CutFromGroup(_) => {
+            FaultKind::Cut { .. }
+            | FaultKind::Isolate(_)
+            | FaultKind::CutFromGroup(_)
+            | FaultKind::OnlyPeer { .. } => {
                 for link in self.links(fault.kind) {
                     *self.cut.entry(link).or_insert(0) += 1;
                 }
@@ -59,7 +62,10 @@ impl World {
             return;
         }
         match self.plan.faults[index].kind {
-            kind @ (FaultKind::Cut { .. } | FaultKind::Isolate(_) | FaultKind::CutFromGroup(_)) => {
+            kind @ (FaultKind::Cut { .. }
+            | FaultKind::Isolate(_)
+            | FaultKind::CutFromGroup(_)
+            | FaultKind::OnlyPeer { .. }) => {
                 for link in self.links(kind) {
                     match self.cut.get_mut(&link) {
                         Some(count) if *count > 1 => *count -= 1,
@@ -81,6 +87,9 @@ impl World {
         match kind {
             FaultKind::Cut { from, to } => vec![(from, to)],
             FaultKind::CutFromGroup(machine) => both(machine, group).to_vec(),
+            FaultKind::OnlyPeer { machine, peer } => {
+                (0..=group).filter(|other| *other != peer).flat_map(|other| both(machine, other)).collect()
+            }
             FaultKind::Isolate(machine) => (0..=group).flat_map(|other| both(machine, other)).collect(),
             _ => Vec::new(),
         }

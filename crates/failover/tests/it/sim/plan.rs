@@ -87,6 +87,8 @@ pub(crate) enum FaultKind {
     Cut { from: usize, to: usize },
     /// No messages either way with anybody.
     Isolate(usize),
+    /// No messages either way with the group, and with nobody else but one.
+    OnlyPeer { machine: usize, peer: usize },
     /// No messages either way with the group.
     CutFromGroup(usize),
     GroupDown,
@@ -184,10 +186,15 @@ impl Plan {
             duplicates: some(&mut rng, 200),
             attic: some(&mut rng, 60),
             delay: rng.between(1_000, if rough { 150_000 } else { 10_000 }),
-            fence_fails: if theme == Theme::Fences { 500 } else { some(&mut rng, 200) },
+            fence_fails: match theme {
+                Theme::Fences => 500,
+                // What the clocks decide shows when nothing but the watchdog stops the workload.
+                Theme::Drift => 900,
+                _ => some(&mut rng, 200),
+            },
             fence_slow: if theme == Theme::Fences { 300 } else { some(&mut rng, 200) },
             unbound: rough && rng.chance(300),
-            drift: drift(&mut rng, &settings, machines, rough),
+            drift: drift(&mut rng, &settings, machines, theme),
         };
         let ttl = settings.ttl.as_micros();
         let heal_at = ttl * 3 + rng.between(ttl * 4, ttl * 14);
@@ -240,13 +247,16 @@ fn settings(rng: &mut Rng, theme: Theme) -> Settings {
 }
 
 /// Clock speeds within the bound that the slack covers: two clocks at opposite ends still agree on who holds a lease.
-fn drift(rng: &mut Rng, settings: &Settings, machines: usize, rough: bool) -> Vec<i64> {
+fn drift(rng: &mut Rng, settings: &Settings, machines: usize, theme: Theme) -> Vec<i64> {
     let (ttl, certain) = (settings.ttl.as_micros(), settings.certain().as_micros());
     // (1 + d) / (1 - d) = ttl / certain
     let bound = i64::try_from((ttl - certain) * 1_000_000 / (ttl + certain)).unwrap_or(0) - 1;
     (0..machines + super::group::LEADERS)
-        .map(|_| match rng.index(4) {
-            _ if !rough => 0,
+        .map(|index| match rng.index(4) {
+            _ if theme == Theme::Calm => 0,
+            // The worst there may be: slow machines, and a fast group.
+            _ if theme == Theme::Drift && index < machines => -bound,
+            _ if theme == Theme::Drift => bound,
             0 => bound,
             1 => -bound,
             _ => i64::try_from(rng.between(0, 2 * bound.unsigned_abs())).unwrap_or(0) - bound,
@@ -257,7 +267,8 @@ fn drift(rng: &mut Rng, settings: &Settings, machines: usize, rough: bool) -> Ve
 fn fault(rng: &mut Rng, theme: Theme, machines: usize, ttl: u64, heal_at: u64) -> Fault {
     let machine = rng.index(machines);
     let any = |rng: &mut Rng| rng.index(machines + 1);
-    let links = |rng: &mut Rng| match rng.index(4) {
+    let links = |rng: &mut Rng| match rng.index(6) {
+        4 | 5 => FaultKind::OnlyPeer { machine, peer: rng.index(machines) },
         0 => FaultKind::Isolate(machine),
         1 => FaultKind::CutFromGroup(machine),
         2 => FaultKind::Delays,

@@ -1,0 +1,286 @@
+//! Short stories told to the real table and the real node, each of which needs so many coincidences that chance does
+//! not tell it often. Each says what is wrong if it does not end well.
+
+use std::sync::Arc;
+
+use failover::mutation::{Mutation, Mutations};
+use failover::settings::Candidate;
+use failover::{
+    Answer, Attempt, Author, ClusterName, Command, Durable, Entry, Epoch, Event, LeaseTable, LocalTime, Node, Outcome,
+    Position, Refusal, Request, Round, Settings, Span, Stamp, Workload,
+};
+
+use crate::sim::plan::node;
+
+/// The story in which a deliberate fault shows, if chance does not tell it.
+pub(crate) fn of(mutation: Mutation) -> Option<fn(Mutations) -> Result<(), String>> {
+    match mutation {
+        Mutation::CountStaleReports => Some(a_report_of_an_earlier_round),
+        Mutation::AttachWithoutFollow => Some(a_report_from_before_receiving_again),
+        Mutation::ForgetOldSyncSets => Some(two_failovers_in_a_row),
+        Mutation::RenewAnyEpoch => Some(a_renewal_of_an_epoch_that_is_over),
+        Mutation::IgnorePromiseAtGrant => Some(a_promise_while_the_question_is_on_its_way),
+        Mutation::BindUnacknowledgedChange => Some(a_candidate_that_the_holder_does_not_know),
+        Mutation::CountDuplicatePromises => Some(one_peer_promises_twice),
+        _ => None,
+    }
+}
+
+const STORIES: [Mutation; 7] = [
+    Mutation::CountStaleReports,
+    Mutation::AttachWithoutFollow,
+    Mutation::ForgetOldSyncSets,
+    Mutation::RenewAnyEpoch,
+    Mutation::IgnorePromiseAtGrant,
+    Mutation::BindUnacknowledgedChange,
+    Mutation::CountDuplicatePromises,
+];
+
+#[test]
+fn every_story_ends_well() {
+    for mutation in STORIES {
+        let story = of(mutation).expect("it is one of them");
+        assert_eq!(story(Mutations::NONE), Ok(()), "the story of {mutation:?}");
+    }
+}
+
+/// A table, and a short way to talk to it.
+struct Teller {
+    table: LeaseTable,
+    cluster: ClusterName,
+    seq: u64,
+}
+
+impl Teller {
+    fn new(candidates: usize, workload: Workload, mutations: Mutations) -> Self {
+        let cluster = ClusterName::try_from("postgres/orders".to_owned()).expect("a name");
+        let mut teller = Self { table: LeaseTable::with_mutations(mutations), cluster, seq: 0 };
+        let settings = settings(candidates, workload);
+        teller.tell(None, Request::Configure(Arc::new(settings))).answer.expect("settings that hold");
+        teller
+    }
+
+    fn tell(&mut self, from: Option<usize>, request: Request) -> Outcome {
+        self.seq += 1;
+        let author = from.map_or(Author::Admin, |from| Author::Node(node(from)));
+        let attempt = Attempt { boot: 1, seq: self.seq };
+        let entry = Entry::Ask { cluster: self.cluster.clone(), author, attempt, request };
+        self.table.apply(Stamp { elapsed: Span::from_millis(10) }, &entry)
+    }
+
+    fn acquire(&mut self, from: usize, epoch: u64) -> Result<Answer, Refusal> {
+        let request = Request::Acquire { epoch: Epoch(epoch), version: 1, silence: Span::ZERO };
+        self.tell(Some(from), request).answer
+    }
+
+    fn report(&mut self, from: usize, epoch: u64, round: Round, lsn: u64) -> Result<Answer, Refusal> {
+        let position = Position { epoch: Epoch(epoch), lsn };
+        self.tell(Some(from), Request::Report { epoch: Epoch(epoch), round, position }).answer
+    }
+
+    /// The lease runs out.
+    fn silence(&mut self) {
+        self.table.apply(Stamp { elapsed: Span::from_secs(16) }, &Entry::Clock);
+    }
+
+    fn round(&self) -> Round {
+        self.table.lease(&self.cluster).map_or(Round(0), |lease| lease.round)
+    }
+}
+
+fn settings(candidates: usize, workload: Workload) -> Settings {
+    Settings::lan(workload, (0..candidates).map(|index| Candidate { node: node(index), priority: 0 }).collect())
+}
+
+fn wrong<T: std::fmt::Debug>(what: &str, got: T) -> Result<(), String> {
+    Err(format!("{what}: {got:?}"))
+}
+
+/// 1 reports, receives again because the holder is back, and holds more by the time its first report arrives again.
+fn a_report_of_an_earlier_round(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(3, Workload::StatefulSql, mutations);
+    let _granted = group.acquire(0, 0);
+    group.silence();
+    let early = group.round();
+    let _reported = group.report(1, 1, early, 10);
+    let _renewed = group.tell(Some(0), Request::Renew { epoch: Epoch(1), version: 1 });
+    let _follows = group.tell(Some(1), Request::Follow { epoch: Epoch(1) });
+    // 0 and 1 hold a write at 20 now, which is acknowledged. Then 0 is gone, and 2 holds 10.
+    group.silence();
+    let _late = group.report(1, 1, early, 10);
+    let _reported = group.report(2, 1, group.round(), 10);
+    match group.acquire(2, 1) {
+        Err(Refusal::NotCovered) => Ok(()),
+        other => wrong("2 lacks what 0 and 1 hold", other),
+    }
+}
+
+/// The same, but the first report was counted before 1 received again.
+fn a_report_from_before_receiving_again(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(3, Workload::StatefulSql, mutations);
+    let _granted = group.acquire(0, 0);
+    group.silence();
+    let _reported = group.report(1, 1, group.round(), 10);
+    let _renewed = group.tell(Some(0), Request::Renew { epoch: Epoch(1), version: 1 });
+    group.silence();
+    let _reported = group.report(2, 1, group.round(), 10);
+    match group.acquire(2, 1) {
+        Err(Refusal::NotCovered) => Ok(()),
+        other => wrong("2 lacks what 0 and 1 hold", other),
+    }
+}
+
+/// 1 takes over with everything, and fails before a write of its own proved that its set holds what was before.
+fn two_failovers_in_a_row(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(3, Workload::StatefulSql, mutations);
+    let mut both = settings(3, Workload::StatefulSql);
+    both.sync = 2;
+    let _granted = group.acquire(0, 0);
+    // From now on a primary waits for both standbys, so one of them would do as a witness, were it not for what was
+    // acknowledged before by one of two.
+    let _configured = group.tell(None, Request::Configure(Arc::new(both)));
+    group.silence();
+    let round = group.round();
+    let _reported = (group.report(1, 1, round, 20), group.report(2, 1, round, 10));
+    if group.acquire(1, 1).is_err() {
+        return wrong("1 holds everything", "it was refused");
+    }
+    group.silence();
+    let _reported = group.report(2, 2, group.round(), 10);
+    match group.acquire(2, 2) {
+        Err(Refusal::NotCovered) => Ok(()),
+        other => wrong("2 lacks what 0 and 1 hold", other),
+    }
+}
+
+fn a_renewal_of_an_epoch_that_is_over(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(2, Workload::Service, mutations);
+    let _granted = group.acquire(0, 0);
+    group.silence();
+    let _granted = group.acquire(1, 1);
+    match group.tell(Some(0), Request::Renew { epoch: Epoch(1), version: 1 }).answer {
+        Err(Refusal::Epoch(Epoch(2))) => Ok(()),
+        other => wrong("epoch 1 is over", other),
+    }
+}
+
+/// The holder counts on the promises of the candidates it knows.
+fn a_candidate_that_the_holder_does_not_know(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(2, Workload::Service, mutations);
+    let _granted = group.acquire(0, 0);
+    let _configured = group.tell(None, Request::Configure(Arc::new(settings(3, Workload::Service))));
+    group.silence();
+    match group.acquire(2, 1) {
+        Err(Refusal::HolderUnaware) => Ok(()),
+        other => wrong("0 has not heard of 2, which may take over from it", other),
+    }
+}
+
+/// A node of a story, with a clock.
+struct Hero {
+    node: Node,
+    now: LocalTime,
+}
+
+impl Hero {
+    fn new(index: usize, mutations: Mutations) -> Self {
+        let now = LocalTime::from_micros(0);
+        let mut node = Node::start_with_mutations(node(index), Durable::default(), now, mutations);
+        node.handle(now, Event::FenceResult {
+            fence: 1,
+            rung: failover::settings::Rung::Immediate,
+            verified: true,
+            position: None,
+        });
+        Self { node, now }
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now = self.now + Span::from_millis(millis);
+        self.node.handle(self.now, Event::Tick);
+    }
+
+    /// Everything it wants to ask the group is asked and answered at once; what else it wants is returned.
+    fn talk(&mut self, index: usize, group: &mut Teller) -> Vec<Command> {
+        let mut others = Vec::new();
+        while let Some(command) = self.node.poll_command() {
+            let Command::Send { attempt, request } = command else {
+                others.push(command);
+                continue;
+            };
+            let mut outcome = group.tell(Some(index), request);
+            outcome.attempt = Some(attempt);
+            self.node.handle(self.now, Event::Answered(outcome));
+        }
+        others
+    }
+
+    fn live(&mut self, index: usize, group: &mut Teller, secs: u64) -> Vec<Command> {
+        let mut others = Vec::new();
+        for _ in 0..secs {
+            self.wait(1_000);
+            others.extend(self.talk(index, group));
+        }
+        others
+    }
+}
+
+/// 1 asks for a free lease; before it is answered the holder is back and has 1's promise; then the answer arrives.
+fn a_promise_while_the_question_is_on_its_way(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(2, Workload::Service, mutations);
+    let _granted = group.acquire(0, 0);
+    let mut hero = Hero::new(1, mutations);
+    for _ in 0..20 {
+        let _renewed = group.tell(Some(0), Request::Renew { epoch: Epoch(1), version: 1 });
+        let _others = hero.live(1, &mut group, 1);
+    }
+    group.silence();
+    let mut asked = None;
+    for _ in 0..8 {
+        hero.wait(1_000);
+        while let Some(command) = hero.node.poll_command() {
+            match command {
+                Command::Send { attempt, request: request @ Request::Acquire { .. } } => asked = asked.or(Some((attempt, request))),
+                Command::Send { attempt, request } => {
+                    let mut outcome = group.tell(Some(1), request);
+                    outcome.attempt = Some(attempt);
+                    hero.node.handle(hero.now, Event::Answered(outcome));
+                }
+                _ => {}
+            }
+        }
+    }
+    let Some((attempt, request)) = asked else { return wrong("1 asks for the free lease", hero.node.stand()) };
+    let from = node(0);
+    hero.node.handle(hero.now, Event::Asked { from, attempt: Attempt { boot: 1, seq: 9 }, epoch: Epoch(1), term: Span::from_secs(15) });
+    let mut outcome = group.tell(Some(1), request);
+    outcome.attempt = Some(attempt);
+    hero.node.handle(hero.now, Event::Answered(outcome));
+    let commands: Vec<Command> = std::iter::from_fn(|| hero.node.poll_command()).collect();
+    let promised = commands.iter().any(|command| matches!(command, Command::Promise { .. }));
+    let starts = commands.iter().any(|command| matches!(command, Command::Start { .. }));
+    if promised && !starts { Ok(()) } else { wrong("1 promised, and starts at once", commands) }
+}
+
+/// A holder of three is out of touch with the group, and one of its peers answers twice.
+fn one_peer_promises_twice(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(3, Workload::Service, mutations);
+    let mut hero = Hero::new(0, mutations);
+    let _others = hero.live(0, &mut group, 20);
+    let Some(before) = hero.node.certain_until() else { return wrong("0 holds the lease", hero.node.stand()) };
+    let mut asked = None;
+    for _ in 0..6 {
+        hero.wait(1_000);
+        while let Some(command) = hero.node.poll_command() {
+            if let Command::Ask { attempt, .. } = command {
+                asked = Some(attempt);
+            }
+        }
+    }
+    let Some(attempt) = asked else { return wrong("0 asks its peers", hero.node.stand()) };
+    for _ in 0..2 {
+        hero.node.handle(hero.now, Event::Promised { from: node(1), attempt });
+    }
+    let after = hero.node.certain_until();
+    if after == Some(before) { Ok(()) } else { wrong("2 has promised nothing", (before, after)) }
+}
