@@ -20,6 +20,7 @@ pub struct Author {
     key: SecretKey,
     /// Where the key is that signs, if it is not this one.
     agent: Option<(SshAgent, NodeId)>,
+    not_after: Option<Millis>,
 }
 
 /// Why no entry was signed.
@@ -49,14 +50,19 @@ impl Intent {
 impl Author {
     /// Signs with this key.
     pub const fn new(key: SecretKey) -> Self {
-        Self { key, agent: None }
+        Self { key, agent: None, not_after: None }
     }
 
     /// Signs with a key that an ssh-agent holds. `key` is this device's own: it speaks with the coordinator, for no
     /// connection can be made with a key that never leaves the agent.
     #[must_use]
     pub const fn with_agent(key: SecretKey, agent: SshAgent, holds: NodeId) -> Self {
-        Self { key, agent: Some((agent, holds)) }
+        Self { key, agent: Some((agent, holds)), not_after: None }
+    }
+
+    /// From here on its entries may be appended, and what they declare begun, until this moment.
+    pub const fn set_not_after(&mut self, not_after: Option<Millis>) {
+        self.not_after = not_after;
     }
 
     /// Whose entries they are.
@@ -91,7 +97,7 @@ impl Author {
             prev: Some(head.hash),
             // The ledger's time never runs backwards; an entry dated before it would only look odd.
             at: now,
-            not_after: None,
+            not_after: self.not_after,
             author: self.id(),
             body: intent.body(state),
         };

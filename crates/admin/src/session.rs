@@ -1,5 +1,6 @@
 //! A session with a coordinator: the ledger followed, entries submitted, nodes' words read and verified.
 
+mod claims;
 mod error;
 mod reach;
 mod reports;
@@ -74,6 +75,11 @@ impl Session {
     /// The admin.
     pub const fn author(&self) -> &Author {
         &self.author
+    }
+
+    /// Gives the entries that are submitted from here on an end: see [`Author::set_not_after`].
+    pub const fn set_not_after(&mut self, not_after: Option<protocols::Millis>) {
+        self.author.set_not_after(not_after);
     }
 
     /// The data folder.
@@ -169,7 +175,7 @@ impl Session {
 
     /// Applies a batch to the state; true once it reaches the coordinator's newest entry.
     fn take(&mut self, batch: TailBatch, fresh: &mut Vec<SignedEntry>) -> Result<bool, SessionError> {
-        for signed in batch.entries {
+        for signed in batch.entries.clone() {
             let verified = signed.verify().map_err(SessionError::Unverified)?;
             let seq = verified.seq();
             match &mut self.state {
@@ -185,7 +191,7 @@ impl Session {
                     if same_place && verified.hash() == state.head().hash {
                         continue;
                     }
-                    return Err(SessionError::Split { seq });
+                    return Err(SessionError::Split { seq, evidence: self.keep_evidence(&batch, seq) });
                 }
                 Some(state) => {
                     Arc::make_mut(state).apply(&verified).map_err(|why| SessionError::Refused { seq, why })?;
@@ -197,6 +203,7 @@ impl Session {
             }
             self.recent.push(verified);
         }
+        self.note_claim(batch.head, batch.claim);
         Ok(self.state.as_ref().is_some_and(|state| state.head() == batch.head))
     }
 

@@ -63,10 +63,15 @@ pub enum SessionError {
         why: Refusal,
     },
     /// Another history than the one that is known here.
-    #[error("the coordinator's entry {seq} is not the one that is known here: its history was split or rolled back")]
+    #[error(
+        "the coordinator's entry {seq} is not the one that is known here: its history was split or rolled back{}",
+        evidence.as_ref().map(|file| format!("; the evidence is in {}", file.display())).unwrap_or_default()
+    )]
     Split {
         /// The place.
         seq: u64,
+        /// The file with what proves it, if it can be proven.
+        evidence: Option<std::path::PathBuf>,
     },
     /// The coordinator knows less than is known here.
     #[error(

@@ -133,6 +133,26 @@ async fn a_contradicting_coordinator_is_not_asked_for_ever() {
 }
 
 #[tokio::test]
+async fn two_stories_told_to_one_admin_leave_the_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (Fake::start(&dir.path().join("one")), Fake::start(&dir.path().join("other")));
+    one.enter(enroll(1, &[]));
+    one.enter(enroll(2, &[]));
+    other.enter(enroll(1, &[]));
+    other.enter(enroll(3, &[]));
+    let anna = dir.path().join("anna");
+    one.session(&anna).sync().await.unwrap();
+    let error = other.session(&anna).sync().await.unwrap_err();
+    let SessionError::Split { seq: 2, evidence: Some(file) } = &error else { panic!("{error:?}") };
+    assert!(error.to_string().contains("the evidence is in "), "{error}");
+    let evidence = protocols::ForkEvidence::from_json(&std::fs::read(file).unwrap()).unwrap();
+    let proof = evidence.verify(crate::testing::fleet().1.fleet).unwrap();
+    assert_eq!(proof.liar(), Some(crate::testing::coordinator_key().id()));
+    // The copy is what it was.
+    one.session(&anna).sync().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_tampered_or_forged_tail_is_refused_and_not_stored() {
     for fault in [Fault::TamperTail, Fault::ForgeTail] {
         let dir = tempfile::tempdir().unwrap();

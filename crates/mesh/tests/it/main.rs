@@ -3,6 +3,7 @@
 mod blobs;
 mod docs;
 mod docs_live;
+mod heads;
 mod net;
 mod relay;
 mod rpc;

@@ -7,12 +7,13 @@ use admin::fleetfile::{Source, Upload};
 use admin::follow::{Ending, Follow, Track};
 use anyhow::Context as _;
 use clap::Args;
-use protocols::{BlobRef, DeclarationName};
+use protocols::{BlobRef, DeclarationName, Millis};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::context::{Admin, Online, told};
 use super::plan::{self, FileArgs, PlanView};
+use crate::compose;
 use crate::compose::admin::Content;
 use crate::output::{Progress, Style, Table, View, format};
 use crate::report::Code;
@@ -31,7 +32,7 @@ pub(crate) struct WaitArgs {
 /// `flt admin apply`.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Examples:\n  flt admin apply fleet.toml\n  flt admin apply fleet.toml --timeout 30m\n  flt admin apply fleet.toml --no-wait\n\nExit codes: 0 every node is as declared; 1 refused, or some node failed; 4 published, and some nodes are not through."
+    after_long_help = "Examples:\n  flt admin apply fleet.toml\n  flt admin apply fleet.toml --timeout 30m\n  flt admin apply fleet.toml --no-wait\n  flt admin apply fleet.toml --not-after 2h\n\nExit codes: 0 every node is as declared; 1 refused, or some node failed; 4 published, and some nodes are not through."
 )]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
@@ -41,9 +42,26 @@ pub(crate) struct ApplyArgs {
     /// Do not ask before something is withdrawn
     #[arg(long)]
     yes: bool,
+    /// Nodes that have not begun by then do not begin any more: a span from now, or a moment like 2026-03-01T12:00:00Z
+    #[arg(long, value_name = "WHEN", value_parser = parse_until)]
+    not_after: Option<Millis>,
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
+}
+
+/// A span from now, or a moment.
+fn parse_until(text: &str) -> Result<Millis, String> {
+    let moment = text.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+    let at = match moment {
+        Some(at) => Millis(at),
+        None => {
+            let span = format::parse_span(text)
+                .map_err(|_| "write a span like 2h or 7d, or a moment like 2026-03-01T12:00:00Z".to_owned())?;
+            compose::now().plus(span)
+        }
+    };
+    if at <= compose::now() { Err("that moment is over".into()) } else { Ok(at) }
 }
 
 /// What was applied, and how it went.
@@ -91,6 +109,7 @@ impl View for ApplyView {
 pub(super) async fn run(args: ApplyArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
     let file = plan::read(&args.file.file)?;
     let mut online = admin.online().await?;
+    online.session.set_not_after(args.not_after);
     let result = run_online(&args, &file, &mut online).await;
     online.close().await;
     result

@@ -212,3 +212,23 @@ async fn a_gigabyte_of_an_answer_is_not_read() {
     rig.says("tin-0", "back").await;
     rig.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_too_late_is_not_begun() {
+    let mut rig = fleet_of(&["tin-0"]).await;
+    // Published in time, while the node was away.
+    rig.stop_agent("tin-0").await;
+    let end = flt::compose::now().plus(std::time::Duration::from_secs(2));
+    rig.admin.session.set_not_after(Some(end));
+    let late = rig.publish("*", "late").await;
+    rig.admin.session.set_not_after(None);
+    until("its time is over", SOON, || flt::compose::now() > end);
+    rig.start_again("tin-0").await;
+    let node = rig.keys["tin-0"].id();
+    let outcome = rig.outcome(node, late, protocols::Verdict::Refused).await;
+    assert_eq!(outcome.message, "expired before this node could begin");
+    assert_eq!(rig.motd("tin-0").as_deref(), Some("one"));
+    rig.publish("*", "newer").await;
+    rig.says("tin-0", "newer").await;
+    rig.stop().await;
+}
