@@ -34,9 +34,7 @@ async fn next(heard: &mut mpsc::Receiver<HeadsEvent>) -> Bytes {
 
 /// Waits until they are neighbours.
 async fn meet(heard: &mut mpsc::Receiver<HeadsEvent>) {
-    let met = async {
-        while !matches!(heard.recv().await, Some(HeadsEvent::Neighbour(_))) {}
-    };
+    let met = async { while !matches!(heard.recv().await, Some(HeadsEvent::Neighbour(_))) {} };
     tokio::time::timeout(SOON, met).await.expect("a neighbour in time");
 }
 
