@@ -94,3 +94,80 @@ fn stalled(idle: Duration) -> io::Error {
 const HEAD: usize = 8;
 /// Bytes of hashes that a small range may need beyond its share.
 const SLACK: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A provider that sends these bytes and hangs up.
+    struct Script(Bytes);
+
+    impl RecvStream for Script {
+        async fn recv_bytes(&mut self, len: usize) -> io::Result<Bytes> {
+            Ok(self.0.split_to(len.min(self.0.len())))
+        }
+
+        async fn recv_bytes_exact(&mut self, len: usize) -> io::Result<Bytes> {
+            if self.0.len() < len {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok(self.0.split_to(len))
+        }
+
+        async fn recv_exact(&mut self, target: &mut [u8]) -> io::Result<()> {
+            target.copy_from_slice(&self.recv_bytes_exact(target.len()).await?);
+            Ok(())
+        }
+
+        fn stop(&mut self, _code: VarInt) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn id(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Reads to the first error, or the end, in pieces that differ: how much was let through, and whether all was well.
+    async fn drain(stream: &mut Watched<Script>, seed: u64) -> (u64, bool) {
+        let mut random = seed | 1;
+        let mut through = 0;
+        loop {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let len = (random % 40_000) as usize + 1;
+            let read = match random % 3 {
+                0 => stream.recv_bytes(len).await.map(|bytes| bytes.len()),
+                1 => stream.recv_bytes_exact(len).await.map(|bytes| bytes.len()),
+                _ => stream.recv_exact(&mut vec![0; len]).await.map(|()| len),
+            };
+            match read {
+                Ok(0) => return (through, true),
+                Ok(read) => through += read as u64,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return (through, true),
+                Err(_) => return (through, false),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_is_let_through_than_was_agreed_however_it_comes() {
+        for seed in 0..300u64 {
+            let size = (seed * 977) % 100_000;
+            let bound = HEAD as u64 + size + size / 128 + SLACK;
+            for (announced, sent) in [(size, size), (size, bound * 2), (size + 1, size), (u64::MAX, bound), (size, 3)] {
+                let mut bytes = announced.to_le_bytes().to_vec();
+                bytes.resize(8 + sent as usize, 7);
+                bytes.truncate(8.max(sent as usize));
+                let moved = Arc::new(AtomicU64::new(0));
+                let script = Script(bytes.into());
+                let mut stream = Watched::new(script, size, size, Duration::from_secs(1), moved.clone());
+                let (through, well) = drain(&mut stream, seed.wrapping_add(announced)).await;
+                assert!(through <= bound, "{through} of {bound}");
+                assert!(moved.load(Ordering::Relaxed) <= bound + 40_000, "what is counted is what came");
+                assert!(!(well && through >= 8 && announced != size), "a wrong size was let through");
+            }
+        }
+    }
+}
