@@ -140,7 +140,7 @@ impl RecoveryRequest {
             (Wanted::Replace { recovery }, _) => {
                 Body::SetRecovery(SetRecovery { recovery: recovery.clone(), approvals })
             }
-            (Wanted::Recover { name, .. }, recover) => Body::Recover(recover.unwrap_or(Recover {
+            (Wanted::Recover { name, .. }, recover) => Body::Recover(recover.unwrap_or_else(|| Recover {
                 name: name.clone(),
                 revoke: Vec::new(),
                 compromised_since: None,

@@ -118,10 +118,13 @@ pub fn repairs<'a>(
     since: u64,
 ) -> Vec<Repair> {
     let void = void_words(before, after, keys, since);
+    // Also what somebody published by a right that turned out void, beside others that are not.
+    let ended = before.declarations().values().filter(|d| !after.declarations().contains_key(&d.name));
+    let ended: BTreeSet<u64> = ended.map(|d| d.generation).collect();
     let mut reader = Reader::default();
     for verified in entries {
         let entry = verified.entry();
-        let is_void = void.get(&entry.author).is_some_and(|from| entry.seq >= *from);
+        let is_void = void.get(&entry.author).is_some_and(|from| entry.seq >= *from) || ended.contains(&entry.seq);
         reader.read(entry.seq, &entry.body, is_void);
     }
     reader.finish(before, after)

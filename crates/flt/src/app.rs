@@ -37,7 +37,7 @@ impl App {
         match command {
             Command::Coordinator(command) => commands::coordinator::run(command, self),
             Command::Agent(command) => commands::agent::run(command, self),
-            Command::Admin(command) => self.interruptible(commands::admin::run(command, self)),
+            Command::Admin(command) => self.interruptible(commands::admin::run(*command, self)),
             Command::Dev(command) => self.block_on(crate::dev::run(command, self)),
             Command::Key(command) => commands::key::run(command, self),
             Command::Config(command) => commands::config::run(command, self),

@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Agent(commands::agent::AgentCommand),
     /// Declare what the fleet shall be, and see what it is
     #[command(subcommand)]
-    Admin(commands::admin::AdminCommand),
+    Admin(Box<commands::admin::AdminCommand>),
     /// Run a fleet of its own on this machine, to try things
     #[command(subcommand)]
     Dev(crate::dev::DevCommand),

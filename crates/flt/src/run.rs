@@ -101,7 +101,10 @@ pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Resu
 
 /// The agent that runs now: one after the other, when its key changes.
 #[derive(Debug, Clone, Default)]
-struct Current(Arc<Mutex<Option<(Weak<agent::Agent>, mesh::Mesh)>>>);
+struct Current(Arc<Mutex<Option<Running>>>);
+
+/// An agent and its mesh.
+type Running = (Weak<agent::Agent>, mesh::Mesh);
 
 impl Current {
     fn set(&self, running: &RunningAgent) {
@@ -112,7 +115,7 @@ impl Current {
         self.lock().take();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Weak<agent::Agent>, mesh::Mesh)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -117,9 +117,9 @@ impl AdminLink {
         }
     }
 
-    /// What a key without rights may say to the coordinator.
-    pub fn enrollment(&self) -> irpc::Client<Enrollment> {
-        self.mesh.client(self.coordinator, alpn::ENROLL)
+    /// What a key without rights may say to a coordinator.
+    pub fn enrollment(&self, coordinator: NodeId) -> irpc::Client<Enrollment> {
+        self.mesh.client(coordinator, alpn::ENROLL)
     }
 
     /// A client of an agent.

@@ -6,7 +6,7 @@ use admin::author::{Author, Intent};
 use admin::session::Session;
 use admin::workspace::Workspace;
 use anyhow::{Context as _, anyhow};
-use protocols::enroll::{EnrollError, SubmitRecovery};
+use protocols::enroll::{EnrollError, Enrollment, SubmitRecovery};
 use protocols::entry::Head;
 use protocols::{Entry, EntryHash, SignedEntry, Ticket};
 
@@ -26,7 +26,9 @@ pub async fn recover(author: &Author, intent: &Intent, ticket: &Ticket, workspac
         let head = hand_in(author, intent, ticket, workspace, &link).await?;
         let mut session =
             Session::open(workspace.clone(), ticket.fleet, author.clone(), link.control()).context("it is entered")?;
-        session.sync().await.with_context(|| format!("it is entry {}, and cannot be fetched yet", head.seq))?;
+        session.sync().await.with_context(|| {
+            format!("it is entry {} and cannot be fetched yet: flt admin join TICKET goes on", head.seq)
+        })?;
         anyhow::ensure!(
             session.state()?.admins().contains_key(&author.id()),
             "the coordinator says that it is entry {}, and its ledger does not have it",
@@ -49,16 +51,37 @@ async fn hand_in(
     // The copy here may be old, and may be none: the genesis entry's hash is the fleet's id, and whoever orders the ledger
     // says what is newest. What follows a wrong head is simply not taken.
     let known = workspace.ledger(Some(ticket.fleet)).ok().and_then(|ledger| ledger.head());
-    let mut head = known.unwrap_or(Head { seq: 0, hash: EntryHash::from_bytes(*ticket.fleet.as_bytes()) });
+    let head = known.unwrap_or_else(|| Head { seq: 0, hash: EntryHash::from_bytes(*ticket.fleet.as_bytes()) });
+    let mut unreachable = None;
+    for coordinator in ticket.coordinators.iter().map(|c| c.id) {
+        match hand_to(author, intent, ticket, head, &link.enrollment(coordinator)).await {
+            Err(error) if error.downcast_ref::<Unreachable>().is_some() => unreachable = Some(error),
+            other => return other,
+        }
+    }
+    Err(unreachable.unwrap_or_else(|| anyhow!("the ticket names no coordinator")))
+}
+
+/// The coordinator was not heard; another one may be.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot reach a coordinator")]
+struct Unreachable;
+
+async fn hand_to(
+    author: &Author,
+    intent: &Intent,
+    ticket: &Ticket,
+    mut head: Head,
+    client: &irpc::Client<Enrollment>,
+) -> anyhow::Result<Head> {
     for _ in 0..RACES_MAX {
         let entry = signed(author, intent, ticket, head)?;
-        let call = link.enrollment().rpc(SubmitRecovery(entry));
-        let answer = tokio::time::timeout(ANSWER_WITHIN, call).await;
-        let answer = answer.map_err(|_| anyhow!("the coordinator does not answer within {ANSWER_WITHIN:?}"))?;
-        match answer.context("cannot hand it in")? {
-            Ok(enrolled) => return Ok(enrolled.head),
-            Err(EnrollError::StaleHead { head: newest }) if newest != head => head = newest,
-            Err(refused) => return Err(anyhow!(refused).context("the coordinator does not take it")),
+        match tokio::time::timeout(ANSWER_WITHIN, client.rpc(SubmitRecovery(entry))).await {
+            Ok(Ok(Ok(enrolled))) => return Ok(enrolled.head),
+            Ok(Ok(Err(EnrollError::StaleHead { head: newest }))) if newest != head => head = newest,
+            Ok(Ok(Err(refused))) => return Err(anyhow!(refused).context("the coordinator does not take it")),
+            Ok(Err(error)) => return Err(anyhow!(error).context(Unreachable)),
+            Err(_) => return Err(anyhow!("no answer within {ANSWER_WITHIN:?}").context(Unreachable)),
         }
     }
     Err(anyhow!("other entries came first {RACES_MAX} times in a row"))

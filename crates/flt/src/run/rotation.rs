@@ -111,7 +111,7 @@ pub(super) async fn rotated(
             Ok(Some(entries)) => return entries,
             Ok(None) => tracing::warn!("the ledger does not show the rotation of the key yet"),
             Err(error) => {
-                tracing::warn!(error = %scores::chain(error.as_ref()), "cannot see whether the key was rotated")
+                tracing::warn!(error = %scores::chain(error.as_ref()), "cannot see whether the key was rotated");
             }
         }
         tokio::time::sleep(AGAIN_AFTER).await;

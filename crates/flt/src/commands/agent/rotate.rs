@@ -1,6 +1,6 @@
 //! `flt agent rotate`: a new key for this node. The agent itself enters it and switches to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use admin::workspace::KeyFiles;
@@ -58,7 +58,7 @@ pub(super) fn rotate(args: &RotateArgs, app: &App) -> anyhow::Result<Code> {
         return Err(error).hint("an admin lets another key take the node's place: flt admin node replace NAME");
     }
     let files = KeyFiles::at(config.key_path());
-    let old = read(&files.current().to_owned())?;
+    let old = read(files.current())?;
     // One that an earlier call left is gone on with.
     let new = if files.next().exists() {
         read(&files.next())?
@@ -77,7 +77,7 @@ pub(super) fn rotate(args: &RotateArgs, app: &App) -> anyhow::Result<Code> {
     let progress = app.out.progress("Waiting for the agent to switch to its new key");
     let deadline = Instant::now() + args.timeout;
     while Instant::now() < deadline {
-        if read(&files.current().to_owned())?.id() == new.id() {
+        if read(files.current())?.id() == new.id() {
             drop(progress);
             view.done = true;
             app.out.view(&view)?;
@@ -97,7 +97,7 @@ pub(super) fn rotate(args: &RotateArgs, app: &App) -> anyhow::Result<Code> {
     Ok(Code::NotConverged)
 }
 
-fn read(path: &PathBuf) -> anyhow::Result<SecretKey> {
+fn read(path: &Path) -> anyhow::Result<SecretKey> {
     let read = SecretKey::read(path, || None);
     read.with_context(|| format!("cannot use the key {}", path.display()))
         .hint("name the agent's data folder: --data DIR")
