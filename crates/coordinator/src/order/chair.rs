@@ -12,15 +12,17 @@ use protocols::entry::{Body, Head};
 use protocols::store::{LedgerError, StoreError, Tail};
 use protocols::{FleetState, NodeId, SignedEntry, VerifiedEntry};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{AppendError, LocalOrder, Order};
 use crate::wire::{BoxFuture, Wire};
 
 /// How long the one that orders may take to be reached.
-const REACH_DEADLINE: Duration = Duration::from_secs(5);
+const REACH_DEADLINE: Duration = Duration::from_secs(14);
+/// How often it is dialed within that.
+const REACH_TRIES: usize = 2;
 /// How long it may take to answer.
-const FORWARD_DEADLINE: Duration = Duration::from_secs(15);
+const FORWARD_DEADLINE: Duration = Duration::from_secs(7);
 /// How often an entry is handed on when no answer came. The same bytes again change nothing.
 const FORWARD_TRIES: usize = 2;
 /// How long to wait for an entry to come back by the tail after it was appended elsewhere.
@@ -188,11 +190,7 @@ impl Chair {
             let name = state.members().get(&orderer).map_or_else(|| orderer.short(), |m| m.name.to_string());
             AppendError::Rejected(SubmitError::NoOrderer { name, why })
         };
-        match timeout(REACH_DEADLINE, self.wire.reach(orderer)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(gone(error.0)),
-            Err(_) => return Err(gone(format!("no answer in {} seconds", REACH_DEADLINE.as_secs()))),
-        }
+        self.reach(orderer).await.map_err(gone)?;
         let mut last = String::new();
         for _ in 0..FORWARD_TRIES {
             let call = self.wire.control(orderer).rpc(Submit(entry.clone()));
@@ -212,6 +210,20 @@ impl Chair {
             self.wire.reset(orderer);
         }
         Err(gone(format!("{last}; it is not known whether it took the entry")))
+    }
+
+    /// Connects with the one that orders. Twice: a dial that others began while it was down tells nothing about now.
+    async fn reach(&self, orderer: NodeId) -> Result<(), String> {
+        let until = Instant::now() + REACH_DEADLINE;
+        let mut why = format!("no answer in {} seconds", REACH_DEADLINE.as_secs());
+        for _ in 0..REACH_TRIES {
+            match timeout_at(until, self.wire.reach(orderer)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => why = error.0,
+                Err(_) => break,
+            }
+        }
+        Err(why)
     }
 
     /// Waits until an entry that was appended elsewhere is here, so that whoever sent it finds it here.
