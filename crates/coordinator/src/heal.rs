@@ -125,7 +125,7 @@ impl Coordinator {
                 }
             }
             Found::Silent(why) => {
-                tracing::warn!(%who, %claimed, %why, "has seen an entry that is not here, and does not give it")
+                tracing::warn!(%who, %claimed, %why, "has seen an entry that is not here, and does not give it");
             }
             Found::Unsound(why) => {
                 tracing::error!(%who, %claimed, %why, "claims an entry and shows what cannot be: it is not believed");
