@@ -130,7 +130,8 @@ impl Agent {
 
     /// Something contradicts our history: it is looked into.
     pub(crate) fn suspect(&self, claim: HeadClaim, source: Source, shown: Vec<SignedEntry>) {
-        if !self.witness.refuses() && !self.witness.was_unfounded(&claim) {
+        let asked_before = shown.is_empty() && self.witness.was_unfounded(&claim);
+        if !self.witness.refuses() && !asked_before {
             let _dropped = self.mail.try_send(Mail::Suspicion(claim, source, shown));
         }
     }
@@ -186,7 +187,8 @@ impl Agent {
                         }
                     }
                     Mail::Suspicion(claim, source, shown) => {
-                        if !self.witness.refuses() && !self.witness.was_unfounded(&claim) {
+                        let asked_before = shown.is_empty() && self.witness.was_unfounded(&claim);
+                        if !self.witness.refuses() && !asked_before {
                             tokio::select! {
                                 () = stop.cancelled() => return,
                                 () = self.chase(claim, source, &shown) => {}
@@ -261,6 +263,7 @@ impl Agent {
             Branch::Extends(fresh) => self.take_from_peer(claim, ahead.from, fresh),
             Branch::Leaves { .. } | Branch::Unlinked => self.chase(claim, Source::Peer(ahead.from), &entries).await,
             Branch::Same => self.witness.forget_ahead(),
+            Branch::Short => {}
             Branch::Unsound(why) => {
                 tracing::warn!(why, from = %ahead.from.short(), "entries that were shown for a signed head are unsound");
             }
@@ -320,6 +323,12 @@ impl Agent {
                 Branch::Leaves { place, entries } => return self.accuse(claim, place, &entries),
                 Branch::Same | Branch::Extends(_) => return,
                 Branch::Unlinked if from > 1 => {}
+                Branch::Short => {
+                    if !self.witness.unanswered(&claim) {
+                        return;
+                    }
+                    break;
+                }
                 Branch::Unlinked => break,
                 Branch::Unsound(why) => {
                     tracing::warn!(why, claim = %claim.head, "entries shown for a contradicting head are unsound");

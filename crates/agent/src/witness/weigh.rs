@@ -13,6 +13,8 @@ pub(crate) enum Branch {
     Extends(Vec<SignedEntry>),
     /// It leaves ours at a place that is taken, and could have stood there: these are the entries from that place on.
     Leaves { place: u64, entries: Vec<SignedEntry> },
+    /// It does not lead to what was signed for: there may be more.
+    Short,
     /// Where it comes from is not shown.
     Unlinked,
     /// It is no history at all, or none that could follow ours.
@@ -42,7 +44,7 @@ pub(crate) fn compare(ledger: &Ledger, entries: &[SignedEntry], claim: &HeadClai
         verified.push(entry);
     }
     if verified.last().is_none_or(|last| last.seq() != claim.head.seq || last.hash() != claim.head.hash) {
-        return Branch::Unsound("the entries do not lead to the one that was signed for".into());
+        return Branch::Short;
     }
     let chained = verified.windows(2).all(|two| match two {
         [one, next] => one.seq().checked_add(1) == Some(next.seq()) && next.entry().prev == Some(one.hash()),
