@@ -61,7 +61,8 @@ impl Link {
     /// # Errors
     /// If that folder cannot be made or emptied.
     pub fn new(data: &Path) -> io::Result<Arc<Self>> {
-        let spool = data.join("blobs");
+        // Not the name of an agent's blob store: the hands may have its folder.
+        let spool = data.join("brought");
         let this = Self { session: watch::Sender::new(None), spool, files: AtomicU64::new(0) };
         this.clear()?;
         Ok(Arc::new(this))

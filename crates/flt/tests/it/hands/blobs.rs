@@ -85,7 +85,7 @@ async fn only_what_its_hash_says_is_written() {
         }
     }
     assert_eq!(hands.motd().as_deref(), Some(truth.as_str()));
-    let left: Vec<_> = fs::read_dir(hands.path().join("data/blobs")).unwrap().collect();
+    let left: Vec<_> = fs::read_dir(hands.path().join("data/brought")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
 

@@ -55,7 +55,7 @@ fn a_node_without_rights_on_the_network_converges_by_its_hands() {
     assert_eq!(bed.motd("edge-1").as_deref(), Some("third\n"));
 
     // Nothing of root's is open to the network half.
-    for kept in ["hands", "hands/trials", "hands/blobs"] {
+    for kept in ["hands", "hands/trials", "hands/brought"] {
         let mode = fs::metadata(split.node().join(kept)).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o700, "{kept}");
     }
