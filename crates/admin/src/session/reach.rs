@@ -42,7 +42,7 @@ pub fn coordinators(ticket: &Ticket, state: Option<&FleetState>) -> Vec<PeerAddr
                 let more: Vec<_> = old.into_iter().filter(|addr| !known.addrs.contains(addr)).collect();
                 known.addrs.extend(more);
                 known.addrs.truncate(protocols::addr::ADDRS_MAX);
-                known.relay = relay.or(known.relay.take());
+                known.relay = relay.or_else(|| known.relay.take());
             }
             None => known.push(PeerAddr { id, addrs, relay }),
         }

@@ -27,7 +27,7 @@ pub struct JoinParts {
     pub key: SecretKey,
     /// The fleet, and where its coordinators are.
     pub ticket: Ticket,
-    /// UDP addresses to listen on.
+    /// UDP addresses that it will listen on.
     pub listen: Vec<SocketAddr>,
     /// Whether to look for coordinators on the local network.
     pub mdns: bool,
@@ -42,7 +42,9 @@ pub async fn join(parts: JoinParts, mut waiting: impl FnMut(&str)) -> anyhow::Re
     let store = Arc::new(Store::open(&parts.data)?);
     let mut ledger = Ledger::open(store, Some(parts.ticket.fleet))?;
     let me = parts.key.id();
-    let mut config = super::super::mesh_config(parts.key, &parts.listen, parts.mdns, |_: NodeId, _: &[u8]| false);
+    // Nobody calls yet, and a port that was given up a moment ago may not be free at once: any other will do.
+    let listen: Vec<SocketAddr> = parts.listen.iter().map(|addr| SocketAddr::new(addr.ip(), 0)).collect();
+    let mut config = super::super::mesh_config(parts.key, &listen, parts.mdns, |_: NodeId, _: &[u8]| false);
     config.relays = super::super::relay_refs(&parts.ticket.relays);
     config.peers.clone_from(&parts.ticket.coordinators);
     let mesh = MeshBuilder::bind(config).await.context("cannot join the network")?.start();
