@@ -37,3 +37,11 @@ bench *ARGS:
 # Run a NixOS test in virtual machines, on a machine with Nix and KVM: just vm smoke
 vm NAME="smoke":
     nix build --print-build-logs .#checks.x86_64-linux.{{NAME}}
+
+# Play failover schedules from seeds: just simulate 100000
+simulate COUNT="1000000" SEED="1000000":
+    FLT_SCHEDULES={{COUNT}} FLT_SEED={{SEED}} cargo test -p failover --test it -- --ignored --nocapture on_demand
+
+# Tell one failover schedule event by event: just simulate-replay 4711 (with a theme: FLT_THEME=Links)
+simulate-replay SEED:
+    FLT_SEED={{SEED}} cargo test -p failover --test it -- --ignored --nocapture replay

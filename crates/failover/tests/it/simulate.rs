@@ -34,7 +34,7 @@ fn fail(plan: &Plan, violation: &crate::sim::Violation) -> ! {
     let run = play(&small, Mutations::NONE, true);
     let tail = run.trace.len().saturating_sub(80);
     panic!(
-        "seed {} violates \"{}\" at {} µs: {}\n{small:#?}\n{}\n\nsee it again: just simulate replay {}",
+        "seed {} violates \"{}\" at {} µs: {}\n{small:#?}\n{}\n\nsee it again: just simulate-replay {}",
         plan.seed,
         violation.invariant,
         violation.at,
@@ -95,7 +95,7 @@ fn on_demand() {
     report(&told, began.elapsed());
 }
 
-/// One seed, `FLT_SEED`, told event by event: `just simulate replay SEED`.
+/// One seed, `FLT_SEED`, told event by event: `just simulate-replay SEED`.
 #[test]
 #[ignore = "tells one schedule"]
 fn replay() {
