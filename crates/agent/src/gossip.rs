@@ -368,9 +368,9 @@ impl Agent {
 
     fn alarm(&self, alarm: Alarm) {
         let why = alarm.why.clone();
+        self.set_split();
         if self.witness.raise(alarm) {
             tracing::error!(why, "THE LEDGER'S HISTORY IS SPLIT: this node takes no more entries until it is resolved");
-            self.set_split();
             self.say_all();
         }
     }

@@ -183,7 +183,7 @@ impl Witness {
         }
         let before = inner.ahead;
         // Since when something is missing does not begin anew with every entry that is missing.
-        let (since, since_clock) = before.map_or((Instant::now(), clock), |b| (b.since, b.since_clock));
+        let (since, since_clock) = before.map_or_else(|| (Instant::now(), clock), |b| (b.since, b.since_clock));
         inner.ahead = Some(Ahead { claim, from, since, since_clock, asked: 0 });
     }
 
