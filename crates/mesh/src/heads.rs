@@ -4,11 +4,11 @@
 //! itself or does not; so nothing spreads that members would not vouch for. The access rule is asked about the protocol as
 //! about every other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use iroh::Endpoint;
+use iroh::{Endpoint, EndpointId};
 use iroh_gossip::TopicId;
 use iroh_gossip::api::{Event, GossipReceiver, GossipSender};
 use iroh_gossip::net::Gossip;
@@ -16,8 +16,10 @@ use iroh_gossip::proto::DeliveryScope;
 use n0_future::stream::StreamExt as _;
 use protocols::{NodeId, alpn};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::greet::greet;
 use crate::net::{MeshBuilder, endpoint_id, node_id};
 
 /// The largest message, in bytes.
@@ -74,7 +76,9 @@ impl MeshBuilder {
         let (say, commands) = mpsc::channel(QUEUED_MAX);
         let (events, heard) = mpsc::channel(QUEUED_MAX);
         let builder = self.accept(alpn::HEADS, gossip.clone());
-        let swarm = Swarm { endpoint, gossip, topic: TopicId::from_bytes(topic), events, counts: HashMap::new() };
+        let topic = TopicId::from_bytes(topic);
+        let (asked, up) = (HashMap::new(), HashSet::new());
+        let swarm = Swarm { endpoint, gossip, topic, events, counts: HashMap::new(), asked, up };
         tokio::spawn(swarm.run(commands));
         (builder, Heads(say), heard)
     }
@@ -87,6 +91,9 @@ struct Swarm {
     events: mpsc::Sender<HeadsEvent>,
     /// How much each neighbour said in its present window.
     counts: HashMap<NodeId, (Instant, u32)>,
+    /// Who was asked to become a neighbour, and when.
+    asked: HashMap<EndpointId, Instant>,
+    up: HashSet<EndpointId>,
 }
 
 impl Swarm {
@@ -96,6 +103,7 @@ impl Swarm {
         while !self.endpoint.is_closed() {
             match self.gossip.subscribe(self.topic, known.clone()).await {
                 Ok(topic) => {
+                    self.up.clear();
                     let (sender, receiver) = topic.split();
                     if self.follow(&sender, receiver, &mut commands, &mut known).await.is_none() {
                         return;
@@ -113,15 +121,29 @@ impl Swarm {
         sender: &GossipSender,
         mut receiver: GossipReceiver,
         commands: &mut mpsc::Receiver<Command>,
-        known: &mut Vec<iroh::EndpointId>,
+        known: &mut Vec<EndpointId>,
     ) -> Option<()> {
+        let mut greetings = JoinSet::new();
         loop {
             tokio::select! {
+                Some(greeted) = greetings.join_next(), if !greetings.is_empty() => {
+                    if let Ok(Some(peer)) = greeted
+                        && sender.join_peers(vec![peer]).await.is_err()
+                    {
+                        return Some(());
+                    }
+                }
                 command = commands.recv() => {
                     let sent = match command? {
                         Command::Say(message) => sender.broadcast_neighbors(message).await,
                         Command::Join(peers) => {
                             *known = peers.into_iter().filter_map(endpoint_id).take(JOIN_MAX).collect();
+                            for peer in self.missing(known) {
+                                let (endpoint, gossip) = (self.endpoint.clone(), self.gossip.clone());
+                                greetings.spawn(async move {
+                                    greet(&endpoint, &gossip, alpn::HEADS, peer).await.then_some(peer)
+                                });
+                            }
                             sender.join_peers(known.clone()).await
                         }
                     };
@@ -137,10 +159,29 @@ impl Swarm {
         }
     }
 
+    /// Those who were asked a while ago and are no neighbours: they are to be greeted now.
+    fn missing(&mut self, known: &[EndpointId]) -> Vec<EndpointId> {
+        let now = Instant::now();
+        self.asked.retain(|peer, _| known.contains(peer));
+        let mut missing = Vec::new();
+        for peer in known.iter().filter(|peer| !self.up.contains(*peer)) {
+            let asked = self.asked.entry(*peer).or_insert(now);
+            if now.duration_since(*asked) >= GREET_AFTER {
+                *asked = now;
+                missing.push(*peer);
+            }
+        }
+        missing
+    }
+
     fn take(&mut self, event: Event) -> Option<()> {
         let event = match event {
-            Event::NeighborUp(peer) => HeadsEvent::Neighbour(node_id(peer)),
+            Event::NeighborUp(peer) => {
+                self.up.insert(peer);
+                HeadsEvent::Neighbour(node_id(peer))
+            }
             Event::NeighborDown(peer) => {
+                self.up.remove(&peer);
                 self.counts.remove(&node_id(peer));
                 return Some(());
             }
@@ -182,5 +223,7 @@ const QUEUED_MAX: usize = 256;
 const JOIN_MAX: usize = 16;
 /// The most neighbours whose messages are counted at a time.
 const COUNTED_MAX: usize = 1024;
+/// How long after a peer was asked to become a neighbour, and has not, it is dialed.
+const GREET_AFTER: Duration = Duration::from_secs(2);
 /// The pause before a subscription that ended is made again.
 const AGAIN: Duration = Duration::from_secs(1);

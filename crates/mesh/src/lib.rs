@@ -6,6 +6,7 @@
 
 pub mod blobs;
 pub mod docs;
+mod greet;
 pub mod heads;
 pub mod net;
 pub mod relay;

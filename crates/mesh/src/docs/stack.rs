@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::lock;
+use crate::greet::greet;
 use crate::net::endpoint_id;
 
 /// Gossip, documents, and the store of their values.
@@ -94,9 +95,7 @@ impl Stack {
         }
     }
 
-    /// Makes a connection to a peer and hands it to gossip, for all topics. Gossip by itself never again dials whom it once
-    /// failed to reach, and goes on sending into a connection that ended before anything came of it; one that comes from
-    /// outside takes the place of either. Returns whether there is a new one.
+    /// Brings a peer back to gossip, for all topics (see [`greet`]). Returns whether it was reached.
     pub(super) async fn greet(&self, endpoint: &Endpoint, peer: NodeId) -> bool {
         let Some(id) = endpoint_id(peer) else { return false };
         let greeted = {
@@ -111,17 +110,11 @@ impl Stack {
         if last.is_some_and(|last| last.elapsed() < GREET_PAUSE) {
             return true;
         }
-        let started = Instant::now();
-        let connected = timeout(STEP, endpoint.connect(id, iroh_gossip::ALPN)).await;
-        let Ok(Ok(connection)) = connected else { return false };
-        // A refusal arrives one round trip after the handshake. Handed over before, it would take the place of a connection
-        // that the peer may have made meanwhile, and take that down with it.
-        let grace = (started.elapsed() * 2).clamp(REFUSAL_GRACE, STEP);
-        if timeout(grace, connection.closed()).await.is_ok() {
-            return false;
+        let reached = greet(endpoint, &self.gossip, iroh_gossip::ALPN, id).await;
+        if reached {
+            *last = Some(Instant::now());
         }
-        *last = Some(Instant::now());
-        self.gossip.handle_connection(connection).await.is_ok()
+        reached
     }
 
     pub(super) async fn shutdown(&self) {
@@ -140,8 +133,6 @@ impl Stack {
 
 /// Time for one step of starting and ending.
 const STEP: Duration = Duration::from_secs(5);
-/// The least time that a peer has to refuse a connection.
-const REFUSAL_GRACE: Duration = Duration::from_millis(300);
 /// For how long a connection that was handed to gossip counts as new.
 const GREET_PAUSE: Duration = Duration::from_secs(1);
 /// Peers of whom it is remembered when they were greeted.
