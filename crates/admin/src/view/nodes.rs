@@ -195,7 +195,7 @@ impl NodeRow {
 
     /// The words of `flt admin status` about nodes that say they are one machine: a disk that was copied, or a machine that
     /// was enrolled twice. Several agents on one running system are neither.
-    pub(super) fn clones(rows: &[Self], reports: &Reports) -> Vec<String> {
+    pub fn clones(rows: &[Self], reports: &Reports) -> Vec<String> {
         let boot = |row: &Self| reports.get(&row.id)?.stable.as_ref()?.boot_id.clone();
         let mut told = Vec::new();
         for row in rows {

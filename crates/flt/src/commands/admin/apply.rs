@@ -42,7 +42,7 @@ pub(crate) struct ApplyArgs {
     /// Do not ask before something is withdrawn
     #[arg(long)]
     yes: bool,
-    /// Nodes that have not begun by then do not begin any more: a span from now, or a moment like 2026-03-01T12:00:00Z
+    /// Let no node begin after this span, or after a moment like 2026-03-01T12:00:00Z
     #[arg(long, value_name = "WHEN", value_parser = parse_until)]
     not_after: Option<Millis>,
     /// Only show what would be done

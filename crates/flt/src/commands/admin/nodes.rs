@@ -54,6 +54,9 @@ async fn list_online(args: &ListArgs, online: &Online<'_>) -> anyhow::Result<()>
     let state = online.state()?;
     let reports = reports(online, &[]).await?;
     let mut nodes = NodeRow::all(&state, &reports);
+    for told in NodeRow::clones(&nodes, &reports) {
+        online.admin.out.warning(told);
+    }
     nodes.retain(|node| args.on.matches(node.name.as_str(), &node.labels));
     online.admin.out.view(&Nodes { nodes })
 }
@@ -107,6 +110,7 @@ impl View for Shown {
             ("state", row.condition.to_string()),
         ];
         let mut put = |name, value: Option<String>| lines.extend(value.filter(|v| !v.is_empty()).map(|v| (name, v)));
+        put("quarantine", row.quarantine.clone());
         put("note", Some(row.note.clone()));
         let seen = row.silent_seconds.map(|s| format!("{} ago", format::age(Duration::from_secs(s))));
         put("seen", Some(seen.unwrap_or_else(|| "not since the coordinator started".into())));
