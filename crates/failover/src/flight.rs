@@ -223,9 +223,9 @@ impl Lane<'_> {
     fn offset(&self) -> i128 {
         let beats = self.tape.heartbeats.iter().map(|beat| (beat.sent, beat.log));
         let notes = self.tape.notes.iter().map(|note| (note.at, note.log));
-        let known = beats.chain(notes).filter_map(|(at, log)| {
-            log.map(|log| i128::from(log.as_micros()) - i128::from(at.as_micros()))
-        });
+        let known = beats
+            .chain(notes)
+            .filter_map(|(at, log)| log.map(|log| i128::from(log.as_micros()) - i128::from(at.as_micros())));
         known.max().unwrap_or(0)
     }
 

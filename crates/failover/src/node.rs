@@ -134,6 +134,12 @@ impl Node {
         node
     }
 
+    /// Switches deliberate faults on in a node that runs.
+    #[doc(hidden)]
+    pub const fn mutate(&mut self, mutations: Mutations) {
+        self.mutations = mutations;
+    }
+
     /// Something happened at `now`.
     pub fn handle(&mut self, now: LocalTime, event: Event) {
         self.now = self.now.max(now);

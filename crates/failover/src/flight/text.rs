@@ -39,7 +39,8 @@ pub fn draw_text(lanes: &[Lane<'_>], columns: usize) -> String {
         let slowest = slowest.map(|slowest| format!(", slowest answer {slowest}")).unwrap_or_default();
         writeln!(drawn, "{}: {beats} heartbeats, {} answered, {lost} lost{slowest}", lane.name, trips.len()).ok();
     }
-    let mut notes: Vec<_> = lanes.iter().flat_map(|lane| lane.tape.notes.iter().map(move |note| (lane, note))).collect();
+    let mut notes: Vec<_> =
+        lanes.iter().flat_map(|lane| lane.tape.notes.iter().map(move |note| (lane, note))).collect();
     notes.sort_by_key(|(lane, note)| lane.place(note.at));
     for (lane, note) in notes {
         let after = Span::from_micros(u64::try_from(lane.place(note.at) - first).unwrap_or(0));

@@ -15,7 +15,8 @@ impl Node {
         let knows_better = self.view.as_ref().is_some_and(|view| {
             view.epoch > epoch || (view.epoch == epoch && (view.holder != Some(self.me) || view.phase != Phase::Held))
         });
-        let busy = self.stand.held().is_some() || matches!(self.stand, Stand::Fencing { .. } | Stand::Rebuilding { .. });
+        let busy =
+            self.stand.held().is_some() || matches!(self.stand, Stand::Fencing { .. } | Stand::Rebuilding { .. });
         if epoch <= self.spent || knows_better || busy {
             // The lease is given back as never used, as soon as the group's view shows it.
             return;

@@ -227,7 +227,9 @@ pub enum Alarm {
     #[error("the watchdog ended the workload in epoch {0}")]
     WatchdogBit(Epoch),
     /// The holder is silent, and nobody has proven that it is off.
-    #[error("the holder of epoch {0} is silent, and the settings want a proof that it is off before another takes over")]
+    #[error(
+        "the holder of epoch {0} is silent, and the settings want a proof that it is off before another takes over"
+    )]
     NoProof(Epoch),
     /// This node serves beside the lease's holder, or may do so.
     #[error("serving epoch {0} without a lease, as split-brain-allowed permits")]

@@ -258,7 +258,9 @@ pub enum Refusal {
     #[error("the node has not stopped receiving and reported what it holds")]
     NotReported,
     /// An acknowledged write could be missing.
-    #[error("a write could have been acknowledged that the nodes which reported and hold no more than this one do not hold")]
+    #[error(
+        "a write could have been acknowledged that the nodes which reported and hold no more than this one do not hold"
+    )]
     NotCovered,
     /// The node is being built anew.
     #[error("the node is being built anew, and what it holds counts for nothing")]

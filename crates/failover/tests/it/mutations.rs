@@ -39,7 +39,9 @@ fn every_deliberate_fault_is_caught() {
             continue;
         }
         match caught(mutation) {
-            Some((tried, theme, invariant)) => println!("{mutation:?}: caught by \"{invariant}\" in {tried} schedules ({theme:?})"),
+            Some((tried, theme, invariant)) => {
+                println!("{mutation:?}: caught by \"{invariant}\" in {tried} schedules ({theme:?})")
+            }
             None => missed.push(mutation),
         }
     }

@@ -186,12 +186,10 @@ impl Hero {
     fn new(index: usize, mutations: Mutations) -> Self {
         let now = LocalTime::from_micros(0);
         let mut node = Node::start_with_mutations(node(index), Durable::default(), now, mutations);
-        node.handle(now, Event::FenceResult {
-            fence: 1,
-            rung: failover::settings::Rung::Immediate,
-            verified: true,
-            position: None,
-        });
+        node.handle(
+            now,
+            Event::FenceResult { fence: 1, rung: failover::settings::Rung::Immediate, verified: true, position: None },
+        );
         Self { node, now }
     }
 
@@ -240,7 +238,9 @@ fn a_promise_while_the_question_is_on_its_way(mutations: Mutations) -> Result<()
         hero.wait(1_000);
         while let Some(command) = hero.node.poll_command() {
             match command {
-                Command::Send { attempt, request: request @ Request::Acquire { .. } } => asked = asked.or(Some((attempt, request))),
+                Command::Send { attempt, request: request @ Request::Acquire { .. } } => {
+                    asked = asked.or(Some((attempt, request)))
+                }
                 Command::Send { attempt, request } => {
                     let mut outcome = group.tell(Some(1), request);
                     outcome.attempt = Some(attempt);
@@ -252,7 +252,10 @@ fn a_promise_while_the_question_is_on_its_way(mutations: Mutations) -> Result<()
     }
     let Some((attempt, request)) = asked else { return wrong("1 asks for the free lease", hero.node.stand()) };
     let from = node(0);
-    hero.node.handle(hero.now, Event::Asked { from, attempt: Attempt { boot: 1, seq: 9 }, epoch: Epoch(1), term: Span::from_secs(15) });
+    hero.node.handle(
+        hero.now,
+        Event::Asked { from, attempt: Attempt { boot: 1, seq: 9 }, epoch: Epoch(1), term: Span::from_secs(15) },
+    );
     let mut outcome = group.tell(Some(1), request);
     outcome.attempt = Some(attempt);
     hero.node.handle(hero.now, Event::Answered(outcome));

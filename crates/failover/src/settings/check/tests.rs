@@ -70,7 +70,10 @@ fn counted_heartbeats_become_times() {
         failover_timeout: Span::from_secs(15),
     };
     let mapped = seed.apply_to(&lan()).unwrap();
-    assert_eq!((mapped.ttl, mapped.renew, mapped.slack), (Span::from_secs(15), seed.heartbeat_timeout, Span::from_secs(1)));
+    assert_eq!(
+        (mapped.ttl, mapped.renew, mapped.slack),
+        (Span::from_secs(15), seed.heartbeat_timeout, Span::from_secs(1))
+    );
     // 15 s − 1 s − (3 + 1) × 2 s
     assert_eq!(mapped.fence_budget(), Span::from_secs(6));
     assert_eq!(mapped.fits(&Surroundings::LAN), Ok(()));

@@ -26,11 +26,11 @@ pub(crate) fn acknowledged(world: &mut World, machine: usize, epoch: Epoch, acke
     if !world.plan.settings.gated() {
         return;
     }
-    let misses = |later: &&crate::sim::world::Began| {
-        later.epoch > epoch && later.log.get(acked.index) != Some(&acked.record)
-    };
+    let misses =
+        |later: &&crate::sim::world::Began| later.epoch > epoch && later.log.get(acked.index) != Some(&acked.record);
     if let Some(later) = world.began.iter().find(misses).map(|later| later.epoch) {
-        let what = format!("{machine} acknowledges {:?} in epoch {epoch}, which epoch {later} does not have", acked.record);
+        let what =
+            format!("{machine} acknowledges {:?} in epoch {epoch}, which epoch {later} does not have", acked.record);
         world.violate("acknowledged writes", what);
     }
 }

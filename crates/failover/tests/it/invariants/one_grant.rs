@@ -10,7 +10,9 @@ use crate::sim::world::World;
 pub(crate) fn applied(world: &mut World, ask: &Entry, outcome: &Outcome, before: Option<(Epoch, Phase)>) {
     let Ok(Answer::Granted { epoch, .. }) = &outcome.answer else { return };
     let Some((old, phase)) = before else { return };
-    let Entry::Ask { author: Author::Node(_), request: Request::Acquire { epoch: expected, .. }, .. } = ask else { return };
+    let Entry::Ask { author: Author::Node(_), request: Request::Acquire { epoch: expected, .. }, .. } = ask else {
+        return;
+    };
     if *epoch != old.next() || *expected != old {
         world.violate("one grant", format!("epoch {epoch} follows {old}, and {expected} was expected"));
     }

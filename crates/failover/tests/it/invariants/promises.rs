@@ -26,6 +26,7 @@ pub(crate) fn began(world: &mut World, index: usize, epoch: Epoch) {
         .find(|(promised, until)| *promised < epoch.0 && *until > now && !world.parted.contains(promised))
         .copied();
     if let Some((promised, _)) = broken {
-        world.violate("promises", format!("{index} begins epoch {epoch}, and had promised epoch {promised} not to yet"));
+        world
+            .violate("promises", format!("{index} begins epoch {epoch}, and had promised epoch {promised} not to yet"));
     }
 }

@@ -7,8 +7,10 @@ use crate::sim::world::World;
 
 /// Whether somebody serves, and a write was acknowledged lately.
 pub(crate) fn is_well(world: &World) -> bool {
-    let serving =
-        world.machines.iter().any(|machine| matches!(machine.agent.as_ref().map(|a| a.stand()), Some(Stand::Serving { .. })));
+    let serving = world
+        .machines
+        .iter()
+        .any(|machine| matches!(machine.agent.as_ref().map(|a| a.stand()), Some(Stand::Serving { .. })));
     serving && world.now.saturating_sub(world.last_ack) < 5_000_000
 }
 

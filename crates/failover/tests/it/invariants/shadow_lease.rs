@@ -9,7 +9,8 @@ use failover::Stand;
 use crate::sim::world::World;
 
 pub(crate) fn turned(world: &mut World, machine: usize, before: Stand, after: Stand) {
-    let began_fence = matches!(after, Stand::Fencing { epoch: Some(_), .. }) && !matches!(before, Stand::Fencing { .. });
+    let began_fence =
+        matches!(after, Stand::Fencing { epoch: Some(_), .. }) && !matches!(before, Stand::Fencing { .. });
     if began_fence {
         let now = world.now;
         let machine = &mut world.machines[machine];

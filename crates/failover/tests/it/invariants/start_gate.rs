@@ -18,7 +18,8 @@ pub(crate) fn began(world: &mut World, machine: usize, epoch: Epoch) {
     let Some(lease) = world.group.table.lease(&world.cluster) else { return };
     let (held, holder, current) = (lease.phase == Phase::Held, lease.holder, lease.epoch);
     if current != epoch || holder != Some(node(machine)) || !held {
-        let what = format!("{machine} begins epoch {epoch}, and the group has epoch {current} of {holder:?}, held: {held}");
+        let what =
+            format!("{machine} begins epoch {epoch}, and the group has epoch {current} of {holder:?}, held: {held}");
         world.violate("start gate", what);
     }
 }

@@ -13,7 +13,8 @@ pub(crate) fn check(world: &mut World) {
         db.primary() == Some(lease.epoch) && db.sync.as_ref().is_none_or(|set| !lease.sync.contains(set))
     };
     if let Some(index) = (0..world.machines.len()).find(unknown) {
-        let what = format!("{index} acknowledges by {:?}, the group knows {:?}", world.machines[index].db.sync, lease.sync);
+        let what =
+            format!("{index} acknowledges by {:?}, the group knows {:?}", world.machines[index].db.sync, lease.sync);
         world.violate("sync set", what);
     }
 }

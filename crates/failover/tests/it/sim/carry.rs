@@ -149,7 +149,8 @@ impl World {
         let budget = by.since(self.machines[machine].local(self.now)).as_micros();
         let slow = !self.healed && self.rng.chance(self.plan.knobs.fence_slow);
         let fails = !self.healed && self.rng.chance(self.plan.knobs.fence_fails);
-        let takes = if slow { self.rng.between(budget, budget * 4) } else { self.rng.between(1_000, budget.max(8) / 4) };
+        let takes =
+            if slow { self.rng.between(budget, budget * 4) } else { self.rng.between(1_000, budget.max(8) / 4) };
         let what = Deed::Fence { fence, rung, succeeds: !fails, begun: self.machines[machine].db.operation };
         self.begin(machine, incarnation, wait + takes, what);
     }
@@ -324,8 +325,7 @@ impl World {
         let upto = self.machines[machine].db.acknowledgeable();
         let db = &mut self.machines[machine].db;
         let (from, serial) = (db.acknowledged, db.serial);
-        let fresh: Vec<Acked> =
-            (from..upto).map(|index| Acked { record: db.log[index], index }).collect();
+        let fresh: Vec<Acked> = (from..upto).map(|index| Acked { record: db.log[index], index }).collect();
         db.acknowledged = db.acknowledged.max(upto);
         let proven = db.proving.is_some_and(|length| upto > length);
         if proven {

@@ -77,8 +77,7 @@ impl Db {
     /// How many records may be acknowledged.
     pub(crate) fn acknowledgeable(&self) -> usize {
         let Some(set) = &self.sync else { return self.log.len() };
-        let mut held: Vec<usize> =
-            set.names.iter().map(|name| self.flushed.get(name).copied().unwrap_or(0)).collect();
+        let mut held: Vec<usize> = set.names.iter().map(|name| self.flushed.get(name).copied().unwrap_or(0)).collect();
         held.sort_unstable_by(|a, b| b.cmp(a));
         match usize::from(set.num) {
             0 => self.log.len(),

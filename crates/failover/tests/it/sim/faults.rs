@@ -17,10 +17,7 @@ impl World {
         let until = self.now + fault.lasts;
         let group = self.machines.len();
         match fault.kind {
-            FaultKind::Cut { .. }
-            | FaultKind::Isolate(_)
-            | FaultKind::CutFromGroup(_)
-            | FaultKind::OnlyPeer { .. } => {
+            FaultKind::Cut { .. } | FaultKind::Isolate(_) | FaultKind::CutFromGroup(_) | FaultKind::OnlyPeer { .. } => {
                 for link in self.links(fault.kind) {
                     *self.cut.entry(link).or_insert(0) += 1;
                 }

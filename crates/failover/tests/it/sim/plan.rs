@@ -84,17 +84,26 @@ pub(crate) struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FaultKind {
     /// No messages one way; the group is the machine after the last.
-    Cut { from: usize, to: usize },
+    Cut {
+        from: usize,
+        to: usize,
+    },
     /// No messages either way with anybody.
     Isolate(usize),
     /// No messages either way with the group, and with nobody else but one.
-    OnlyPeer { machine: usize, peer: usize },
+    OnlyPeer {
+        machine: usize,
+        peer: usize,
+    },
     /// No messages either way with the group.
     CutFromGroup(usize),
     GroupDown,
     Election,
     PauseAgent(usize),
-    PauseMachine { machine: usize, clock_stops: bool },
+    PauseMachine {
+        machine: usize,
+        clock_stops: bool,
+    },
     CrashAgent(usize),
     CrashMachine(usize),
     CrashWorkload(usize),

@@ -331,9 +331,10 @@ impl World {
                 let machine = &self.machines[*machine];
                 return (machine.paused > self.now).then(|| machine.paused + REACTION / 2);
             }
-            Ev::Do { machine, .. } | Ev::WorkloadEnds { machine, .. } | Ev::Write { machine } | Ev::Stream { machine } => {
-                (*machine, false)
-            }
+            Ev::Do { machine, .. }
+            | Ev::WorkloadEnds { machine, .. }
+            | Ev::Write { machine }
+            | Ev::Stream { machine } => (*machine, false),
             Ev::Flushed { to, .. } => (*to, false),
             _ => return None,
         };
