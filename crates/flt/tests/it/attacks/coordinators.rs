@@ -42,6 +42,9 @@ async fn fleet_of(names: &[&str]) -> Rig {
     for of in names {
         rig.says(of, "one").await;
         until(of, SOON, || rig.agents[*of].role.standing().newest == Some(newest));
+        // Who has a neighbour has heard it by now, or hears it soon.
+        let meets = names.len() > 1;
+        until("a neighbour", SOON, || !meets || rig.agents[*of].role.standing().peer_at.is_some());
     }
     rig
 }
