@@ -36,6 +36,8 @@ pub struct Link {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Session {
+    /// In the order in which they were accepted.
+    number: u64,
     pub(super) out: mpsc::Sender<Word>,
     pub(super) closed: CancellationToken,
     asked: Mutex<HashMap<u64, Asked>>,
@@ -68,11 +70,18 @@ impl Link {
         Ok(Arc::new(this))
     }
 
-    /// Puts a connection in the place of the one before, which ends.
+    /// Puts a connection in the place of an older one, which ends; one that is older itself ends at once.
     pub(super) fn install(&self, session: Arc<Session>) {
-        if let Some(before) = self.session.send_replace(Some(session)) {
-            before.closed.cancel();
-        }
+        self.session.send_if_modified(|now| {
+            if now.as_ref().is_some_and(|now| now.number > session.number) {
+                session.closed.cancel();
+                return false;
+            }
+            if let Some(before) = now.replace(session) {
+                before.closed.cancel();
+            }
+            true
+        });
     }
 
     /// A connection has ended.
@@ -224,9 +233,9 @@ enum Unbrought {
 }
 
 impl Session {
-    pub(super) fn new(out: mpsc::Sender<Word>) -> Arc<Self> {
+    pub(super) fn new(number: u64, out: mpsc::Sender<Word>) -> Arc<Self> {
         let closed = CancellationToken::new();
-        Arc::new(Self { out, closed, asked: Mutex::default(), next: AtomicU64::new(0) })
+        Arc::new(Self { number, out, closed, asked: Mutex::default(), next: AtomicU64::new(0) })
     }
 
     fn ask(self: &Arc<Self>, asked: Asked) -> Pending {

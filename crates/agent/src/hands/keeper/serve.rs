@@ -31,6 +31,7 @@ impl Keeper {
         let recovering = Arc::clone(self);
         self.plays.spawn(async move { recovering.recover().await });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut number = 0;
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => break,
@@ -53,11 +54,12 @@ impl Keeper {
                 continue;
             };
             let this = Arc::clone(self);
+            number += 1;
             tokio::spawn(async move {
                 let stop = this.stop.clone();
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = this.attend(stream) => {}
+                    () = this.attend(stream, number) => {}
                 }
                 drop(place);
             });
@@ -82,7 +84,7 @@ impl Keeper {
         }
     }
 
-    async fn attend(self: &Arc<Self>, stream: UnixStream) {
+    async fn attend(self: &Arc<Self>, stream: UnixStream, number: u64) {
         let (mut reader, mut writer) = stream.into_split();
         match timeout(GREETING_DEADLINE, self.greet(&mut reader, &mut writer)).await {
             Ok(Ok(Some(version))) => tracing::info!(version, "the network half is connected"),
@@ -97,7 +99,7 @@ impl Keeper {
             }
         }
         let (out, words) = mpsc::channel(WORDS_QUEUED);
-        let session = Session::new(out);
+        let session = Session::new(number, out);
         self.link.install(Arc::clone(&session));
         let ended = tokio::select! {
             () = session.closed.cancelled() => Ok(()),
