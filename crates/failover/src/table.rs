@@ -85,6 +85,3 @@ impl LeaseTable {
         Outcome { at: self.now, attempt: Some(*attempt), answer, view: self.view(cluster, *author, version) }
     }
 }
-
-#[cfg(test)]
-mod tests;

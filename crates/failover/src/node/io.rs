@@ -9,6 +9,7 @@ use crate::table::{Outcome, Request, SyncSet};
 use crate::time::{LocalTime, Span};
 
 /// Something that happened.
+#[allow(clippy::large_enum_variant, reason = "answers are the most frequent, and none is kept")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Time has passed.

@@ -20,7 +20,10 @@ fn explore(name: &str, budget: Budget, mutations: Mutations) -> (usize, Vec<&'st
     let checker =
         Model { budget, mutations }.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let reached = checker.discovery("reached: the other takes over").is_some();
-    assert!(reached || mutations != Mutations::NONE || budget.horizon < 3, "{name}: no order of events leads to a failover");
+    assert!(
+        reached || mutations != Mutations::NONE || budget.horizon < 3,
+        "{name}: no order of events leads to a failover"
+    );
     let failed: Vec<&'static str> =
         checker.discoveries().into_keys().filter(|name: &&'static str| !name.starts_with("reached: ")).collect();
     let states = checker.unique_state_count();

@@ -40,7 +40,7 @@ fn every_deliberate_fault_is_caught() {
         }
         match caught(mutation) {
             Some((tried, theme, invariant)) => {
-                println!("{mutation:?}: caught by \"{invariant}\" in {tried} schedules ({theme:?})")
+                println!("{mutation:?}: caught by \"{invariant}\" in {tried} schedules ({theme:?})");
             }
             None => missed.push(mutation),
         }

@@ -239,7 +239,7 @@ fn a_promise_while_the_question_is_on_its_way(mutations: Mutations) -> Result<()
         while let Some(command) = hero.node.poll_command() {
             match command {
                 Command::Send { attempt, request: request @ Request::Acquire { .. } } => {
-                    asked = asked.or(Some((attempt, request)))
+                    asked = asked.or(Some((attempt, request)));
                 }
                 Command::Send { attempt, request } => {
                     let mut outcome = group.tell(Some(1), request);

@@ -67,6 +67,7 @@ struct Machine {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant, reason = "a few are kept")]
 enum Message {
     ToGroup { from: usize, attempt: Attempt, request: Request },
     ToNode { to: usize, event: Event },

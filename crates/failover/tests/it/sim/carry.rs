@@ -237,7 +237,7 @@ impl World {
         })
     }
 
-    pub(crate) fn to_group(&mut self, from: usize, attempt: Attempt, request: Request, sent: u64) {
+    pub(crate) fn group_hears(&mut self, from: usize, attempt: Attempt, request: Request, sent: u64) {
         if !self.group.is_up(self.now) {
             return;
         }

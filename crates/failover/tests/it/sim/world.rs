@@ -256,12 +256,12 @@ impl World {
         }
         self.digest = self.digest.rotate_left(5) ^ self.now.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.order;
         match event {
-            Ev::ToGroup { from, attempt, request, sent } => self.to_group(from, attempt, request, sent),
+            Ev::ToGroup { from, attempt, request, sent } => self.group_hears(from, attempt, request, sent),
             Ev::ToNode { to, event, sent } => {
-                if let (Some(sent), Event::Answered(outcome)) = (sent, &event) {
-                    if outcome.answer.is_ok() {
-                        self.machines[to].touched.push(sent);
-                    }
+                if let (Some(sent), Event::Answered(outcome)) = (sent, &event)
+                    && outcome.answer.is_ok()
+                {
+                    self.machines[to].touched.push(sent);
                 }
                 self.give(to, event);
             }
