@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use crate::coordinator::{Coordinator, lock};
+use crate::order::Hold;
 
 /// The longest text that is said back.
 const ECHO_BYTES_MAX: usize = 1024 * 1024;
@@ -32,7 +33,7 @@ impl Coordinator {
                 text.truncate(text.floor_char_boundary(ECHO_BYTES_MAX));
                 m.tx.send(Echoed { text, caller }).await
             }
-            M::Hello(m) => m.tx.send(self.listener(caller).map(|()| self.welcome())).await,
+            M::Hello(m) => m.tx.send(self.greetable(caller).map(|()| self.welcome())).await,
             M::Tail(m) => self.tail(caller, m.inner.after, m.inner.follow, &m.tx).await,
             M::Submit(m) => {
                 let answer = self.submit(caller, m.inner.0).await;
@@ -68,6 +69,18 @@ impl Coordinator {
     fn listener(&self, caller: NodeId) -> Result<(), Denied> {
         self.member(caller)?;
         if self.state().is_agent(caller) { self.serves_agents() } else { Ok(()) }
+    }
+
+    /// Whether a member is greeted. One whose history is split sends people and nodes on to another coordinator; what it
+    /// has can still be read.
+    fn greetable(&self, caller: NodeId) -> Result<(), Denied> {
+        self.listener(caller)?;
+        match self.chair.hold() {
+            held @ Hold::Split { .. } if !self.state().is_coordinator(caller) => {
+                Err(Denied::Unavailable(held.to_string()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn agent(&self, caller: NodeId) -> Result<(), Denied> {

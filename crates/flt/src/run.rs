@@ -195,6 +195,9 @@ pub(crate) async fn coordinator(config: CoordinatorConfig, context: Context) -> 
         clock: ClockPart::default(),
     };
     let running = coordinators::start(parts).await.context("cannot start the coordinator")?;
+    // The ledger may not say yet where the others are.
+    let others = coordinator_ticket(&config)?.into_iter().flat_map(|ticket| ticket.coordinators);
+    others.filter(|other| other.id != running.role.id()).for_each(|other| running.mesh.learn(other));
     save_genesis(&config.data, &genesis)?;
     let ticket = running.ticket();
     write_private(&config.data.join(TICKET_FILE), &format!("{ticket}\n"))?;

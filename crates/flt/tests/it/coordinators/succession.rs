@@ -95,11 +95,13 @@ fn histories_that_differ_are_never_merged() {
         let metrics = get(pair.bed.metrics, "/metrics");
         if metrics.contains("flotilla_split 1") { Ok(()) } else { Err(metrics) }
     });
-    // It takes nothing, also after a restart, and gives what it has.
+    // Also after a restart.
     kill(&mut first);
     again(&mut first);
     assert!(get(pair.bed.metrics, "/metrics").contains("flotilla_split 1"));
-    // The other one goes on.
+    // The other one goes on, and commands that come to this one first are sent there.
+    let status = pair.bed.admin(["status"]).run().expect(0);
+    assert!(status.stderr.contains("skipped the coordinator"), "{}", status.stderr);
     pair.by_second(["invite"]).ok();
     let log = pair.by_second(["log", "--verify"]).ok();
     assert!(log.contains(" appoint "), "{log}");
