@@ -104,7 +104,7 @@ pub(super) async fn run(args: RecoverArgs, app: &App) -> anyhow::Result<Code> {
         )?;
     let ticket = run::coordinator_ticket(&config)?;
     let genesis = run::genesis(&config).ok().map(|entry| FleetId::from_bytes(*entry.hash().as_bytes()));
-    let named = args.fleet.or(ticket.as_ref().map(|t| t.fleet)).or(genesis);
+    let named = args.fleet.or_else(|| ticket.as_ref().map(|t| t.fleet)).or(genesis);
     let fleet = named
         .ok_or_else(|| anyhow!("it is not known which fleet to recover"))
         .hint("name it: --fleet ID, as `flt admin ticket --json` shows it; or give a ticket: --join TICKET")
