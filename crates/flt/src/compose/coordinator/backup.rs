@@ -225,7 +225,8 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let key = protocols::SecretKey::from_seed(&[1; 32]);
-        let founder = protocols::entry::Founder { key: key.id(), name: "c".parse().unwrap() };
+        let coordinator = protocols::SecretKey::from_seed(&[2; 32]).id();
+        let founder = protocols::entry::Founder { key: coordinator, name: "c".parse().unwrap() };
         let nonce = protocols::Digest::from_bytes([3; 32]);
         let founded = admin::found::found(
             "acme".parse().unwrap(),
