@@ -51,8 +51,7 @@ fn the_table_names_no_crate_that_is_gone() {
     let metadata = metadata();
     let names: BTreeSet<String> = members(&metadata).iter().map(|package| package.name.to_string()).collect();
     for (name, allowed) in TABLE {
-        // `failover` is planned, and held to its layer from the first day.
-        assert!(names.contains(*name) || *name == "failover", "the table names {name}, which does not exist");
+        assert!(names.contains(*name), "the table names {name}, which does not exist");
         for used in *allowed {
             assert!(
                 TABLE.iter().any(|(known, _)| known == used),
