@@ -4,20 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocols::control::{Denied, Tail};
 use protocols::entry::{Head, Role};
-use protocols::node::{AskWitness, GetChain};
-use protocols::standing::{CHAIN_BYTES_MAX, CHAIN_ENTRIES_MAX, STANDING, STANDING_FILE, Standing, Testimony};
+use protocols::standing::{CHAIN_ENTRIES_MAX, STANDING, STANDING_FILE, Standing};
 use protocols::{FleetId, FleetState, ForkEvidence, HeadClaim, NodeId, Signature, SignedEntry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
-use crate::sync::ANSWER_DEADLINE;
 use crate::witness::weigh::{self, Branch};
 use crate::witness::{Alarm, Held};
+
+mod ask;
 
 /// What agents say to their neighbours, in postcard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -375,88 +374,6 @@ impl Agent {
         }
     }
 
-    /// Asks an agent for its evidence, and believes what it proves. True if that was evidence.
-    async fn ask_for_evidence(self: &Arc<Self>, peer: NodeId) -> bool {
-        let answer = timeout(ANSWER_DEADLINE, self.uplink.node(peer).rpc(AskWitness)).await;
-        let Ok(Ok(Ok(testimony))) = answer else { return false };
-        let Some(json) = testimony.evidence else { return false };
-        let (Some(state), Ok(evidence)) = (self.state(), ForkEvidence::from_json(json.as_bytes())) else {
-            return false;
-        };
-        let Ok(proof) = evidence.verify(state.fleet()) else { return false };
-        if !proof.claims.iter().all(|claim| state.is_coordinator(claim.by)) {
-            return false;
-        }
-        for (claim, branch) in evidence.claims.iter().zip(&evidence.branches) {
-            if let Branch::Leaves { place, entries } = self.with_ledger(|ledger| weigh::compare(ledger, branch, claim))
-            {
-                let first = entries.first().map(SignedEntry::hash);
-                if first.is_some_and(|first| self.witness.is_dealt_with(&first)) {
-                    return true;
-                }
-                let mut accused: Vec<NodeId> = proof.claims.iter().map(|c| c.by).collect();
-                accused.dedup();
-                let ours = self.with_ledger(|ledger| weigh::hash_at(ledger, place));
-                let why = format!("the history is split at entry {place}: {proof}");
-                let since = (self.options.clock)();
-                self.alarm(Alarm { since, why, accused, theirs: first, ours, evidence: Some(evidence.clone()) });
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Entries of another agent.
-    async fn chain_of(&self, peer: NodeId, from: u64) -> Option<Vec<SignedEntry>> {
-        let answer = timeout(ANSWER_DEADLINE, self.uplink.node(peer).rpc(GetChain { from })).await;
-        answer.ok()?.ok()?.ok().map(|mut entries| {
-            entries.truncate(CHAIN_ENTRIES_MAX);
-            entries
-        })
-    }
-
-    /// Entries of a coordinator, from a place up to another.
-    async fn tail_of(&self, coordinator: NodeId, from: u64, upto: u64) -> Option<Vec<SignedEntry>> {
-        let before = from.checked_sub(1)?;
-        let hash = self.with_ledger(|ledger| weigh::hash_at(ledger, before))?;
-        let request = Tail { after: Some(Head { seq: before, hash }), follow: false };
-        let client = self.uplink.control(coordinator);
-        let ask = async {
-            let mut batches = client.server_streaming(request, 1).await.ok()?;
-            let mut all: Vec<SignedEntry> = Vec::new();
-            while let Ok(Some(batch)) = batches.recv().await {
-                if batch.entries.is_empty() {
-                    break;
-                }
-                all.extend(batch.entries);
-                if all.len() > CHAIN_ENTRIES_MAX || from + all.len() as u64 > upto {
-                    break;
-                }
-            }
-            Some(all)
-        };
-        timeout(ANSWER_DEADLINE, ask).await.ok().flatten()
-    }
-
-    /// Answers a member that asks how far this node is.
-    pub(crate) fn testify(&self, caller: NodeId) -> Result<Testimony, Denied> {
-        self.known_caller(caller)?;
-        let evidence = self.evidence().and_then(|evidence| evidence.to_json().ok());
-        Ok(Testimony { head: self.head(), claims: self.witness.held(), standing: self.standing(), evidence })
-    }
-
-    /// Answers a member that asks for entries.
-    pub(crate) fn chain(&self, caller: NodeId, from: u64) -> Result<Vec<SignedEntry>, Denied> {
-        self.known_caller(caller)?;
-        let entries = self.with_ledger(|ledger| ledger.range(from, CHAIN_ENTRIES_MAX, CHAIN_BYTES_MAX));
-        entries.map_err(|e| Denied::Unavailable(e.to_string()))
-    }
-
-    fn known_caller(&self, caller: NodeId) -> Result<(), Denied> {
-        let state = self.state().ok_or_else(|| Denied::Unavailable("the node has no ledger yet".into()))?;
-        if state.knows(caller) { Ok(()) } else { Err(Denied::NotAMember(caller)) }
-    }
-
     fn name_of(&self, coordinator: NodeId) -> String {
         let state = self.state();
         let name = state.as_ref().and_then(|s| s.members().get(&coordinator)).map(|m| m.name.to_string());
@@ -540,55 +457,4 @@ const FILE_EVERY: Duration = Duration::from_secs(30);
 pub(crate) const MAIL_MAX: usize = 128;
 
 #[cfg(test)]
-mod tests {
-    use protocols::entry::{Founder, Genesis, Revoke};
-    use protocols::{Body, Digest, Entry, Millis, SecretKey};
-
-    use super::*;
-
-    fn next(state: &FleetState, key: &SecretKey, body: Body) -> SignedEntry {
-        let head = state.head();
-        let (fleet, seq, prev) = (Some(state.fleet()), head.seq + 1, Some(head.hash));
-        Entry { fleet, seq, prev, at: Millis(2), not_after: None, author: key.id(), body }.sign(key).unwrap()
-    }
-
-    #[test]
-    fn only_the_end_of_the_accused_ends_the_alarm() {
-        let (admin, good, bad) =
-            (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]), SecretKey::from_seed(&[3; 32]));
-        let founder = |key: &SecretKey, name: &str| Founder { key: key.id(), name: name.parse().unwrap() };
-        let genesis = Genesis {
-            name: "test".parse().unwrap(),
-            nonce: Digest::from_bytes([9; 32]),
-            admins: vec![founder(&admin, "anna")],
-            coordinators: vec![founder(&good, "good"), founder(&bad, "bad")],
-            recovery: None,
-        };
-        let (author, body) = (admin.id(), Body::Genesis(genesis));
-        let genesis = Entry { fleet: None, seq: 0, prev: None, at: Millis(1), not_after: None, author, body };
-        let state = FleetState::found(&genesis.sign(&admin).unwrap().verify().unwrap()).unwrap();
-        let revoke = |key: &SecretKey| {
-            Body::Revoke(Revoke { key: key.id(), reason: "it told two stories".into(), compromised_since: None })
-        };
-        let end = next(&state, &admin, revoke(&bad));
-        assert!(ends_the_alarm(&state, std::slice::from_ref(&end), &[bad.id()]));
-        assert!(!ends_the_alarm(&state, &[], &[bad.id()]), "nothing was decided");
-        assert!(!ends_the_alarm(&state, std::slice::from_ref(&end), &[]), "nobody is accused");
-        assert!(!ends_the_alarm(&state, &[end], &[bad.id(), good.id()]), "one of two");
-        assert!(!ends_the_alarm(&state, &[next(&state, &bad, revoke(&bad))], &[bad.id()]), "nobody may say so");
-        let other = next(&state, &admin, revoke(&good));
-        assert!(!ends_the_alarm(&state, &[other], &[bad.id()]), "somebody else's end");
-    }
-
-    #[test]
-    fn what_is_said_fits_into_a_message() {
-        let key = SecretKey::from_seed(&[1; 32]);
-        let head = Head { seq: u64::MAX, hash: protocols::EntryHash::from_bytes([255; 32]) };
-        let claim = HeadClaim::sign(&key, FleetId::from_bytes([255; 32]), head);
-        for said in [Said::Claim(claim), Said::Alarm([claim; 2])] {
-            let bytes = postcard::to_stdvec(&said).unwrap();
-            assert!(bytes.len() <= 700, "{} bytes", bytes.len());
-            assert_eq!(postcard::from_bytes::<Said>(&bytes).unwrap(), said);
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,6 @@
 //! verifies is taken. The newest chain wins. It is not put in place if somebody of the fleet has seen an entry that nobody
 //! gave, or if histories differ, unless a person says so.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,22 +14,24 @@ use anyhow::{Context as _, ensure};
 use coordinator::Seen;
 use mesh::relay::{RelayServer, RelayServerConfig};
 use mesh::{Mesh, MeshBuilder};
-use protocols::control::{Control, ControlMessage, Denied, Echoed, Tail, TailBatch, Welcome};
+use protocols::control::{Control, Tail, TailBatch};
 use protocols::entry::{Head, Role};
-use protocols::heartbeat::BeatAck;
 use protocols::incoming::Incoming;
 use protocols::node::{Node, NodeTail};
-use protocols::store::{Ledger, LedgerError, Store, StoreError, Values};
-use protocols::{EntryHash, FleetId, FleetState, HeadClaim, NodeId, PeerAddr, SecretKey, SignedEntry, Ticket, alpn};
+use protocols::store::{LedgerError, Values};
+use protocols::{FleetId, NodeId, PeerAddr, SecretKey, Ticket, alpn};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::chain::{Chain, append, fresh_folder, open_ledger};
+use self::desk::Desk;
 use super::RelayParts;
+
+mod chain;
+mod desk;
 
 /// How long somebody may take for one batch of entries.
 const ASK_DEADLINE: Duration = Duration::from_secs(10);
-/// How many callers are listened to.
-const CALLERS_MAX: usize = 20_000;
 /// How many may wait to be asked.
 const QUEUED: usize = 1024;
 /// How often it is looked whether everybody has answered.
@@ -148,70 +149,6 @@ async fn open_relay(parts: &RelayParts) -> anyhow::Result<RelayServer> {
         access: Arc::new(|_: NodeId, _: Option<&str>| true),
     };
     RelayServer::start(config).await.context("cannot start the relay")
-}
-
-/// The best chain so far.
-struct Chain {
-    store: Arc<Store>,
-    ledger: Ledger,
-    /// Where it is, if not in the data folder itself.
-    elsewhere: Option<PathBuf>,
-    /// Those whose history differs from it, and from where on.
-    differs: Vec<(NodeId, u64)>,
-    rivals: u32,
-}
-
-impl Chain {
-    fn open(parts: &RecoverParts) -> anyhow::Result<Self> {
-        match open_ledger(&parts.data, parts.fleet) {
-            Ok((store, ledger)) => Ok(Self { store, ledger, elsewhere: None, differs: Vec::new(), rivals: 0 }),
-            Err(error @ LedgerError::OtherFleet { .. }) => Err(error).context("cannot recover into this folder"),
-            Err(error @ LedgerError::Store(StoreError::InUse { .. })) => {
-                Err(error).context("stop the coordinator before its ledger is recovered")
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the ledger that is here cannot be used");
-                let dir = fresh_folder(&parts.data, 0)?;
-                let (store, ledger) = open_ledger(&dir, parts.fleet)?;
-                Ok(Self { store, ledger, elsewhere: Some(dir), differs: Vec::new(), rivals: 0 })
-            }
-        }
-    }
-
-    fn head(&self) -> Option<Head> {
-        self.ledger.head()
-    }
-
-    fn state(&self) -> Option<&Arc<FleetState>> {
-        self.ledger.state()
-    }
-
-    fn has(&self, head: Head) -> bool {
-        self.ledger.range(head.seq, 1, usize::MAX).is_ok_and(|e| e.first().is_some_and(|e| e.hash() == head.hash))
-    }
-}
-
-fn open_ledger(dir: &Path, fleet: FleetId) -> Result<(Arc<Store>, Ledger), LedgerError> {
-    let store = Arc::new(Store::open(dir)?);
-    let ledger = Ledger::open(Arc::clone(&store), Some(fleet))?;
-    Ok((store, ledger))
-}
-
-fn fresh_folder(data: &Path, number: u32) -> anyhow::Result<PathBuf> {
-    let dir = data.join(format!("recovering-{number}"));
-    match std::fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot clear {}", dir.display()))
-        }
-        _ => Ok(dir),
-    }
-}
-
-fn append(ledger: &mut Ledger, fleet: FleetId, mut entries: Vec<SignedEntry>) -> Result<(), LedgerError> {
-    if ledger.state().is_none() && !entries.is_empty() {
-        ledger.found(entries.remove(0), fleet)?;
-    }
-    ledger.append(entries).map(drop)
 }
 
 /// Listens and asks until everybody answered, enough did, or the time is over.
@@ -425,91 +362,4 @@ fn put_in_place(data: &Path, from: &Path) -> anyhow::Result<Option<PathBuf>> {
     std::fs::File::open(data).and_then(|dir| dir.sync_all()).with_context(doing)?;
     std::fs::remove_dir_all(from).with_context(doing)?;
     Ok(aside)
-}
-
-/// What answers those who look for the coordinator.
-struct Desk {
-    key: SecretKey,
-    fleet: FleetId,
-    said: Mutex<BTreeMap<NodeId, Head>>,
-    queue: mpsc::Sender<PeerAddr>,
-    heard: Box<dyn Fn(NodeId, Head) + Send + Sync>,
-}
-
-impl Desk {
-    fn note(&self, by: NodeId, head: Head) {
-        let fresh = {
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            (said.len() < CALLERS_MAX || said.contains_key(&by)) && said.insert(by, head) != Some(head)
-        };
-        if fresh {
-            (self.heard)(by, head);
-        }
-    }
-
-    fn head_of(&self, of: NodeId) -> Option<Head> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).get(&of).copied()
-    }
-
-    fn all(&self) -> BTreeMap<NodeId, Head> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The genesis entry, which the fleet's id names: the least that a coordinator can know, and no lie.
-    fn nothing(&self) -> (Head, protocols::Signature) {
-        let head = Head { seq: 0, hash: EntryHash::from_bytes(*self.fleet.as_bytes()) };
-        (head, HeadClaim::sign(&self.key, self.fleet, head).signature)
-    }
-}
-
-impl mesh::rpc::Serve<Control> for Desk {
-    async fn handle(self: Arc<Self>, caller: NodeId, message: ControlMessage) {
-        use ControlMessage as M;
-        let busy = || Denied::Unavailable("this coordinator is recovering its ledger".into());
-        let (head, claim) = self.nothing();
-        let _gone = match message {
-            M::Echo(m) => m.tx.send(Echoed { text: String::new(), caller }).await,
-            M::Hello(m) => {
-                let welcome = Welcome {
-                    fleet: self.fleet,
-                    head,
-                    claim,
-                    document: None,
-                    clock: super::super::now(),
-                    version: env!("CARGO_PKG_VERSION").into(),
-                };
-                m.tx.send(Ok(welcome)).await
-            }
-            M::Tail(m) => {
-                if let Some(have) = m.inner.after {
-                    self.note(caller, have);
-                }
-                let batch = TailBatch { entries: Vec::new(), head, claim: Some(claim), end: None };
-                let sent = m.tx.send(batch).await;
-                if m.inner.follow && sent.is_ok() {
-                    m.tx.closed().await;
-                }
-                sent
-            }
-            M::Beat(m) => {
-                let beat = m.inner.0;
-                self.note(caller, beat.head);
-                let mut addr = PeerAddr { id: caller, ..beat.addr };
-                addr.addrs.truncate(protocols::addr::ADDRS_MAX);
-                // Full: it says so again with the next one.
-                let _full = self.queue.try_send(addr);
-                m.tx.send(Ok(BeatAck { head, claim, records_differ: false })).await
-            }
-            M::Submit(m) => m.tx.send(Err(busy().into())).await,
-            M::Compare(m) => m.tx.send(Err(busy())).await,
-            M::Push(m) => m.tx.send(Err(busy())).await,
-            M::Report(m) => m.tx.send(Err(busy())).await,
-            M::Watch(m) => m.tx.send(Err(busy())).await,
-            M::Offer(m) => m.tx.send(Err(busy())).await,
-            M::Locate(m) => m.tx.send(Err(busy())).await,
-            M::Providers(m) => m.tx.send(Err(busy())).await,
-            M::Provide(m) => m.tx.send(Err(busy())).await,
-            M::Ticket(m) => m.tx.send(Err(busy())).await,
-        };
-    }
 }
