@@ -12,6 +12,7 @@
 //! sync at intervals, followers compare what they delivered with what is there, and fetch values
 //! themselves, within bounds.
 
+mod catch_up;
 mod follow;
 mod inbox;
 mod neighbours;

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::catch_up::CatchUp;
 use super::inbox::{Inbox, Known};
 use super::neighbours::Neighbours;
 use super::publish::TERMINATOR;
@@ -167,6 +168,7 @@ impl Doc {
         let mut first = true;
         let mut heard = Instant::now();
         let mut neighbours = Neighbours::new(tuning.resync * LOOKS_PAUSE);
+        let mut catch_up = CatchUp::default();
         let mut greetings = JoinSet::new();
         let mut patience = SYNC_PATIENCE;
         loop {
@@ -194,6 +196,10 @@ impl Doc {
                     patience = (patience * 2).min(tuning.resync.max(SYNC_PATIENCE));
                 }
             }
+            let due = catch_up.due();
+            if !due.is_empty() {
+                inbox.sync(plane, due).await;
+            }
             if greetings.is_empty() {
                 let missing = neighbours.missing(lock(&self.peers).iter().copied());
                 if !missing.is_empty() {
@@ -212,8 +218,11 @@ impl Doc {
                     });
                 }
             }
-            let until = next_sync.min(neighbours.next()).saturating_duration_since(Instant::now());
-            let until = if greetings.is_empty() { until } else { next_sync.saturating_duration_since(Instant::now()) };
+            let mut until = catch_up.next().map_or(next_sync, |due| due.min(next_sync));
+            if greetings.is_empty() {
+                until = until.min(neighbours.next());
+            }
+            let until = until.saturating_duration_since(Instant::now());
             let pause = if wanted.is_empty() { until } else { until.min(tuning.repair) };
             tokio::select! {
                 news = inbox.wait(pause) => {
@@ -224,7 +233,8 @@ impl Doc {
                         heard = Instant::now();
                     }
                     neighbours.note(&news);
-                    if news.synced {
+                    catch_up.note(&news);
+                    if !news.synced.is_empty() {
                         patience = SYNC_PATIENCE;
                         next_sync = plane.next_sync(self.id);
                     }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use iroh_blobs::Hash;
@@ -39,8 +39,8 @@ pub(super) struct News {
     pub(super) down: HashSet<NodeId>,
     /// A sync with somebody has ended, well or not.
     pub(super) finished: bool,
-    /// A sync with somebody has ended well.
-    pub(super) synced: bool,
+    /// With whom a sync has ended well, and when the last such one began.
+    pub(super) synced: HashMap<NodeId, SystemTime>,
     /// The subscription has ended.
     pub(super) ended: bool,
 }
@@ -106,10 +106,10 @@ impl Inbox {
             }
             LiveEvent::SyncFinished(ended) => {
                 news.finished = true;
-                if ended.result.is_err() {
-                    return;
+                if ended.result.is_ok() && news.synced.len() < SYNCED_MAX {
+                    let began = news.synced.entry(node_id(ended.peer)).or_insert(ended.started);
+                    *began = ended.started.max(*began);
                 }
-                news.synced = true;
             }
             LiveEvent::ContentReady { .. } | LiveEvent::PendingContentReady => return,
         }
@@ -190,3 +190,6 @@ impl News {
         }
     }
 }
+
+/// Peers of whom it is remembered between two looks that a sync with them has ended.
+const SYNCED_MAX: usize = 4096;
