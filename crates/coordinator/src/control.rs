@@ -55,6 +55,15 @@ impl Coordinator {
                 m.tx.send(answer).await
             }
             M::Ticket(m) => m.tx.send(self.member(caller).map(|()| self.ticket())).await,
+            M::Lease(m) => {
+                let (cluster, attempt, request) = (m.inner.cluster, m.inner.attempt, m.inner.request);
+                let answer = self.lease(caller, cluster, attempt, request).await;
+                m.tx.send(answer).await
+            }
+            M::Leases(m) => {
+                let answer = self.lease_views(caller, m.inner.cluster, m.inner.after).await;
+                m.tx.send(answer).await
+            }
         };
         if let Err(error) = sent {
             tracing::debug!(node = %caller, %error, "the caller went away");

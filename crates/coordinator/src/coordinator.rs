@@ -35,6 +35,8 @@ const CHANGES_KEPT: usize = 4096;
 const ENROLMENTS_AT_ONCE: usize = 16;
 /// How many members may wait to be asked for what they claim to have.
 const CLAIMS_QUEUED: usize = 256;
+/// Name of the log of leases in the data folder.
+const LEASES_FILE: &str = "leases.redb";
 /// How many of the newest entries the document carries.
 const DOCUMENT_ENTRIES: u64 = 256;
 /// The largest entry the document carries, in bytes; larger ones travel by RPC alone.
@@ -106,6 +108,7 @@ pub struct Coordinator {
     pub(crate) seen: Mutex<Option<Seen>>,
     pub(crate) claimants: mpsc::Sender<NodeId>,
     claimed: Mutex<Option<mpsc::Receiver<NodeId>>>,
+    pub(crate) leases: quorum::Alone,
     pub(crate) records: Records,
     pub(crate) wire: Arc<dyn Wire>,
     pub(crate) liveness: Mutex<Liveness>,
@@ -123,7 +126,7 @@ impl std::fmt::Debug for Coordinator {
 }
 
 impl Coordinator {
-    /// Opens the coordinator's ledger and records in `store`.
+    /// Opens the coordinator's ledger and records in `store`. Needs a runtime, for what orders leases.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -134,6 +137,7 @@ impl Coordinator {
             return Err(OpenError::NotACoordinator(me));
         }
         let values = Values::new(Arc::clone(&store));
+        let leases = quorum::Alone::open(store.dir().join(LEASES_FILE));
         let records = Records::open(store)?;
         let mut heads = Heads::default();
         let (held, asking) = hold::at_start(&values, &order.state(), me, &mut heads)?;
@@ -153,6 +157,7 @@ impl Coordinator {
             seen: Mutex::new(seen),
             claimants,
             claimed: Mutex::new(Some(claimed)),
+            leases,
             records,
             wire,
             liveness: Mutex::default(),

@@ -14,6 +14,7 @@ mod gallery;
 mod heads;
 mod heal;
 mod hold;
+mod leases;
 mod liveness;
 mod mirror;
 mod order;

@@ -1,8 +1,13 @@
 //! What members say to a coordinator. The caller is whoever the connection belongs to; no message names them.
 
+mod lease;
+
+use failover::{Attempt, ClusterName, Outcome};
 use irpc::channel::{mpsc, oneshot};
 use irpc::rpc_requests;
 use serde::{Deserialize, Serialize};
+
+pub use lease::{LEASE_BYTES_MAX, LEASE_VIEWS_MAX, LeaseError, LeaseViews};
 
 use crate::addr::PeerAddr;
 use crate::blob::BlobRef;
@@ -108,6 +113,26 @@ pub enum Control {
     #[rpc(tx = oneshot::Sender<Result<Ticket, Denied>>)]
     #[wrap(GetTicket)]
     Ticket,
+    /// An agent, or an admin with the right, asks for something about the lease of a cluster.
+    #[rpc(tx = oneshot::Sender<Result<Outcome, LeaseError>>)]
+    #[wrap(Lease)]
+    Lease {
+        /// The cluster.
+        cluster: ClusterName,
+        /// The asker's own name for this request; an admin's needs none, and is answered with it all the same.
+        attempt: Attempt,
+        /// What is asked.
+        request: failover::Request,
+    },
+    /// An admin, or an agent that is a candidate, asks how leases stand. It changes nothing.
+    #[rpc(tx = oneshot::Sender<Result<LeaseViews, LeaseError>>)]
+    #[wrap(Leases)]
+    Leases {
+        /// The cluster; all if it is not named.
+        cluster: Option<ClusterName>,
+        /// Only those after this one, by name: where the answer before ended.
+        after: Option<ClusterName>,
+    },
 }
 
 /// An echo's answer.

@@ -170,14 +170,15 @@ const TESTKIT: &str = "testkit";
 
 /// Which crate may use which, tests apart: `testkit` is for tests, and every crate but its own parts may test with it.
 const TABLE: &[(&str, &[&str])] = &[
-    ("protocols", &[]),
+    ("protocols", &["failover"]),
     ("failover", &[]),
-    ("scores", &["protocols"]),
+    ("scores", &["protocols", "failover"]),
     ("mesh", &["protocols"]),
-    ("devices", &["protocols", "scores"]),
+    ("devices", &["protocols", "scores", "failover"]),
     ("agent", &["protocols", "scores", "failover"]),
-    ("coordinator", &["protocols", "scores", "failover"]),
+    ("quorum", &["protocols", "failover"]),
+    ("coordinator", &["protocols", "scores", "failover", "quorum"]),
     ("admin", &["protocols", "scores"]),
-    ("flt", &["protocols", "failover", "scores", "mesh", "devices", "agent", "coordinator", "admin"]),
-    (TESTKIT, &["protocols", "scores"]),
+    ("flt", &["protocols", "failover", "scores", "mesh", "devices", "agent", "quorum", "coordinator", "admin"]),
+    (TESTKIT, &["protocols", "scores", "failover"]),
 ];

@@ -127,7 +127,14 @@ impl Serve<Control> for Told {
                 let found = self.holders.iter().find(|h| h.id == m.inner.0).cloned();
                 drop(m.tx.send(Ok(found)).await);
             }
-            M::Echo(_) | M::Submit(_) | M::Report(_) | M::Watch(_) | M::Offer(_) | M::Ticket(_) => {
+            M::Echo(_)
+            | M::Submit(_)
+            | M::Report(_)
+            | M::Watch(_)
+            | M::Offer(_)
+            | M::Ticket(_)
+            | M::Lease(_)
+            | M::Leases(_) => {
                 tracing::debug!(error = %Denied::Unavailable("an impostor".into()), "not answered");
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocols::control::{Control, ControlMessage, Denied, Echoed, TailBatch, Welcome};
+use protocols::control::{Control, ControlMessage, Denied, Echoed, LeaseError, TailBatch, Welcome};
 use protocols::entry::Head;
 use protocols::heartbeat::BeatAck;
 use protocols::{EntryHash, FleetId, HeadClaim, NodeId, PeerAddr, SecretKey};
@@ -45,6 +45,10 @@ impl Desk {
         let head = Head { seq: 0, hash: EntryHash::from_bytes(*self.fleet.as_bytes()) };
         (head, HeadClaim::sign(&self.key, self.fleet, head).signature)
     }
+}
+
+fn no_leases() -> LeaseError {
+    LeaseError::NoMajority { why: "this coordinator is recovering its ledger".into() }
 }
 
 impl mesh::rpc::Serve<Control> for Desk {
@@ -95,6 +99,8 @@ impl mesh::rpc::Serve<Control> for Desk {
             M::Providers(m) => m.tx.send(Err(busy())).await,
             M::Provide(m) => m.tx.send(Err(busy())).await,
             M::Ticket(m) => m.tx.send(Err(busy())).await,
+            M::Lease(m) => m.tx.send(Err(no_leases())).await,
+            M::Leases(m) => m.tx.send(Err(no_leases())).await,
         };
     }
 }
