@@ -4,11 +4,12 @@ use protocols::{BlobRef, Kind, SealedText, Subject};
 
 use crate::files::FilesScore;
 use crate::nixos::NixosScore;
+use crate::service::ServiceScore;
 use crate::{Invalid, Score, score};
 
 /// All kinds that this build knows.
 pub fn catalogue() -> Catalogue {
-    Catalogue { entries: vec![Entry::of::<FilesScore>(), Entry::of::<NixosScore>()] }
+    Catalogue { entries: vec![Entry::of::<FilesScore>(), Entry::of::<NixosScore>(), Entry::of::<ServiceScore>()] }
 }
 
 /// Kinds of scores, read without a topology.

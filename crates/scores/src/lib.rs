@@ -47,6 +47,7 @@ pub mod catalogue;
 pub mod converge;
 pub mod durable;
 pub mod ensemble;
+pub mod failover;
 pub mod files;
 pub mod interpret;
 pub mod nixos;
@@ -54,9 +55,11 @@ pub mod plan;
 pub mod registry;
 pub mod score;
 pub mod secrets;
+pub mod service;
 pub mod stage;
 pub mod topology;
 pub mod trials;
+pub mod workload;
 
 use std::pin::Pin;
 

@@ -51,6 +51,13 @@ impl Invalid {
     pub fn at(path: impl Into<String>, why: impl Into<String>) -> Self {
         Self { path: path.into(), why: why.into() }
     }
+
+    /// The same, of a part that is the field `outer` of the whole.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        let path = if self.path.is_empty() { outer.to_owned() } else { format!("{outer}.{}", self.path) };
+        Self { path, ..self }
+    }
 }
 
 /// Reads a score from its payload and checks it.

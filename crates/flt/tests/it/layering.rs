@@ -178,7 +178,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("agent", &["protocols", "scores", "failover"]),
     ("quorum", &["protocols", "failover"]),
     ("coordinator", &["protocols", "scores", "failover", "quorum"]),
-    ("admin", &["protocols", "scores"]),
+    ("admin", &["protocols", "scores", "failover"]),
     ("flt", &["protocols", "failover", "scores", "mesh", "devices", "agent", "quorum", "coordinator", "admin"]),
     (TESTKIT, &["protocols", "scores", "failover"]),
 ];
