@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
-use crate::decide::{Played, decide, held};
+use crate::decide::{Played, assignment, decide, held};
 use crate::hands::Told;
 use crate::stage::PlayStage;
 
@@ -110,9 +110,7 @@ impl Agent {
         let (generation, verdict) = (declaration.generation, Verdict::Refused);
         let now = Played { generation, verdict, at: Some(Instant::now()), failures: 0 };
         played.insert(declaration.subject.clone(), now);
-        let message = EXPIRED.to_owned();
-        let report = PlayReport { verdict, message, steps: Vec::new(), attempts: 0 };
-        self.report_play(Told::of(&assignment(declaration), report));
+        self.report_play(Told::expired(declaration));
     }
 
     async fn play(
@@ -182,18 +180,5 @@ impl Agent {
     }
 }
 
-fn assignment(declaration: &Declaration) -> Assignment {
-    Assignment {
-        name: declaration.name.clone(),
-        generation: declaration.generation,
-        kind: declaration.kind.clone(),
-        subject: declaration.subject.clone(),
-        payload: declaration.payload.get().to_owned(),
-        policy: declaration.policy.clone(),
-    }
-}
-
-/// What the outcome of a declaration says that was not begun in time.
-const EXPIRED: &str = "expired before this node could begin";
 /// How long a play may take to heed a stop before it is left where it is.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);

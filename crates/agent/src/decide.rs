@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocols::state::{Declaration, Isolation};
 use protocols::{FleetState, Millis, NodeId, Subject, Verdict};
+use scores::Assignment;
 use tokio::time::Instant;
 
 /// What became of a subject so far.
@@ -40,6 +41,24 @@ pub fn held(state: &FleetState, node: NodeId) -> Option<&Isolation> {
     state.quarantine(node)
 }
 
+/// Whether a declaration is not begun any more: its time is over at `clock`, and what was begun here last is another
+/// generation, or nothing. What was begun is brought to its end, and kept up.
+pub fn is_too_late(declaration: &Declaration, begun: Option<u64>, clock: Millis) -> bool {
+    begun != Some(declaration.generation) && declaration.is_over(clock)
+}
+
+/// What a topology gets of a declaration.
+pub fn assignment(declaration: &Declaration) -> Assignment {
+    Assignment {
+        name: declaration.name.clone(),
+        generation: declaration.generation,
+        kind: declaration.kind.clone(),
+        subject: declaration.subject.clone(),
+        payload: declaration.payload.get().to_owned(),
+        policy: declaration.policy.clone(),
+    }
+}
+
 /// Decides from what is desired and what was played.
 ///
 /// A generation is played once; again if it failed for a passing reason, after a pause that doubles; and again, every
@@ -58,7 +77,7 @@ pub fn decide(
     for (subject, declaration) in desired {
         let due = match played.get(*subject) {
             Some(p) if p.generation == declaration.generation => due(p, drift, now),
-            _ if declaration.is_over(clock) => {
+            p if is_too_late(declaration, p.map(|p| p.generation), clock) => {
                 over.push(Arc::clone(declaration));
                 None
             }

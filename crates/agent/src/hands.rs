@@ -4,6 +4,7 @@
 //! it, [`Keeper`] the other. The keeper believes nothing that it is told: it verifies the ledger itself and plays what that
 //! declares for this node, and nothing else.
 
+mod begun;
 mod far;
 mod floor;
 mod keeper;
@@ -12,6 +13,7 @@ pub mod wire;
 
 use std::sync::Arc;
 
+use protocols::state::Declaration;
 use protocols::{DeclarationName, Kind, Subject, Verdict};
 use scores::{Assignment, Ensemble, PlayError, PlayReport, Stage};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,7 @@ pub use keeper::{Admit, Keeper, KeeperError, KeeperOptions, NotPlayed};
 pub use link::{Link, LinkedChecks};
 
 use crate::agent::Agent;
+use crate::decide::assignment;
 use crate::uplink::BoxFuture;
 
 /// What plays declarations on this machine.
@@ -70,6 +73,12 @@ impl Told {
             report,
         }
     }
+
+    /// That a declaration is not begun: its time was over before this node could.
+    pub fn expired(declaration: &Declaration) -> Self {
+        let (verdict, message) = (Verdict::Refused, EXPIRED.to_owned());
+        Self::of(&assignment(declaration), PlayReport { verdict, message, steps: Vec::new(), attempts: 0 })
+    }
 }
 
 impl Hands for Ensemble {
@@ -105,3 +114,6 @@ impl Hands for Ensemble {
         })
     }
 }
+
+/// What the outcome of a declaration says that was not begun in time.
+const EXPIRED: &str = "expired before this node could begin";

@@ -18,7 +18,7 @@ mod uplink;
 mod witness;
 
 pub use agent::{Agent, Clock, OpenError, Options, Stats};
-pub use decide::{Decision, Played, decide, held};
+pub use decide::{Decision, Played, assignment, decide, held, is_too_late};
 pub use fetcher::Fetcher;
 pub use gossip::heads_topic;
 pub use hands::{FarHands, Hands, Keeper, KeeperOptions, Link, LinkedChecks};

@@ -27,7 +27,7 @@ mod probe;
 mod rotation;
 
 pub(crate) use hands::{hands, without_dumps};
-use keys::read_key;
+pub(crate) use keys::read_key;
 pub(crate) use probe::probe;
 
 /// Time between an agent's looks for drift.

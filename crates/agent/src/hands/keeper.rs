@@ -9,23 +9,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocols::entry::Head;
+use protocols::state::Declaration;
 use protocols::store::{Ledger, LedgerError, Store, StoreError};
-use protocols::{Check, FleetId, FleetState, NodeId, SignedEntry, Subject, Verdict};
+use protocols::{Check, FleetId, FleetState, Millis, NodeId, SignedEntry, Subject, Verdict};
 use scores::{Assignment, BoxFuture, Cancel, Ensemble, PlayReport, Stage};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::begun::Begun;
 use super::floor::Floor;
 use super::link::Link;
 use super::{Hands, Told};
-use crate::agent::lock;
-use crate::decide::held;
+use crate::agent::{Clock, lock};
+use crate::decide::{assignment, held, is_too_late};
 
 pub use serve::Admit;
 
 /// What a keeper is made of.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KeeperOptions {
     /// The node that it plays for.
     pub node: NodeId,
@@ -35,6 +37,14 @@ pub struct KeeperOptions {
     pub data: PathBuf,
     /// How long it waits at its start for the network half before it judges what was left open without it.
     pub patience: Duration,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for KeeperOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeeperOptions").field("node", &self.node).field("data", &self.data).finish_non_exhaustive()
+    }
 }
 
 /// Why a keeper could not be opened.
@@ -46,6 +56,9 @@ pub enum KeeperError {
     /// The file that remembers how far the ledger was.
     #[error("cannot read how far the ledger went when something was played last")]
     Floor(#[source] io::Error),
+    /// The file that remembers what was begun.
+    #[error("cannot read what was begun before")]
+    Begun(#[source] io::Error),
 }
 
 /// Why something is not played.
@@ -85,6 +98,9 @@ pub enum NotPlayed {
     #[error("cannot keep how far the ledger went")]
     Floor(#[source] io::Error),
     /// The disk.
+    #[error("cannot keep what was begun")]
+    Begun(#[source] io::Error),
+    /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// It is about to end.
@@ -98,6 +114,7 @@ pub struct Keeper {
     ledger: Mutex<Ledger>,
     state: watch::Sender<Option<Arc<FleetState>>>,
     floor: Mutex<Floor>,
+    begun: Mutex<Begun>,
     ensemble: Ensemble,
     link: Arc<Link>,
     /// Held by what is played.
@@ -137,12 +154,14 @@ impl Keeper {
     ) -> Result<Arc<Self>, KeeperError> {
         let ledger = Ledger::open(store, Some(options.fleet))?;
         let floor = Floor::open(&options.data).map_err(KeeperError::Floor)?;
+        let begun = Begun::open(&options.data).map_err(KeeperError::Begun)?;
         state.send_replace(ledger.state().cloned());
         Ok(Arc::new(Self {
             options,
             ledger: Mutex::new(ledger),
             state,
             floor: Mutex::new(floor),
+            begun: Mutex::new(begun),
             ensemble,
             link,
             turn: Arc::default(),
@@ -178,7 +197,7 @@ impl Keeper {
     }
 
     /// What is declared for this node, if it is what was asked for.
-    fn assignment(&self, subject: &Subject, generation: u64) -> Result<Assignment, NotPlayed> {
+    fn declared(&self, subject: &Subject, generation: u64) -> Result<Arc<Declaration>, NotPlayed> {
         let state = self.state.borrow().clone().ok_or(NotPlayed::NotFounded)?;
         self.not_below_the_floor(state.head())?;
         let node = self.node(&state);
@@ -190,14 +209,18 @@ impl Keeper {
             let desired = desired.get(subject).map(|d| d.generation);
             NotPlayed::NotDesired { subject: subject.clone(), generation, desired }
         })?;
-        Ok(Assignment {
-            name: declaration.name.clone(),
-            generation: declaration.generation,
-            kind: declaration.kind.clone(),
-            subject: declaration.subject.clone(),
-            payload: declaration.payload.get().to_owned(),
-            policy: declaration.policy.clone(),
-        })
+        Ok(Arc::clone(declaration))
+    }
+
+    /// By this machine's own clock or the fleet's, whichever is later: the network half has no say in it.
+    fn is_too_late(&self, declaration: &Declaration) -> bool {
+        let fleet = self.state.borrow().as_ref().map_or(Millis(0), |state| state.time());
+        is_too_late(declaration, lock(&self.begun).of(&declaration.subject), (self.options.clock)().max(fleet))
+    }
+
+    /// Whether anything is declared for a subject here.
+    fn declares(&self, subject: &Subject) -> bool {
+        self.state.borrow().as_ref().is_some_and(|state| state.desired(self.node(state)).contains_key(subject))
     }
 
     /// The node, under the key that it has by now.
@@ -222,7 +245,7 @@ impl Keeper {
     /// more; who asks for the same again waits with it.
     async fn order(self: &Arc<Self>, subject: Subject, generation: u64) -> Result<Told, NotPlayed> {
         self.recovery_done().await;
-        drop(self.assignment(&subject, generation)?);
+        drop(self.declared(&subject, generation)?);
         let going_on = lock(&self.running).as_ref().and_then(|running| {
             let same = running.subject == subject && running.generation == generation;
             same.then(|| running.ended.clone())
@@ -245,11 +268,18 @@ impl Keeper {
             return Err(NotPlayed::Stopping);
         }
         // Meanwhile the ledger may have gone on.
-        let assignment = self.assignment(&subject, generation)?;
+        let declaration = self.declared(&subject, generation)?;
+        let (tell, ended) = watch::channel(None);
+        if self.is_too_late(&declaration) {
+            tracing::warn!(name = %declaration.name, generation, "not begun: its time is over");
+            tell.send_replace(Some(Told::expired(&declaration)));
+            return Ok(ended);
+        }
+        let assignment = assignment(&declaration);
+        lock(&self.begun).begin(&subject, generation, |other| self.declares(other)).map_err(NotPlayed::Begun)?;
         if let Some(head) = self.head() {
             lock(&self.floor).raise(head).map_err(NotPlayed::Floor)?;
         }
-        let (tell, ended) = watch::channel(None);
         *lock(&self.running) = Some(Running { subject, generation, ended: ended.clone() });
         let this = Arc::clone(self);
         self.plays.spawn(async move {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 /// Reads a key that has no passphrase. A credential of this unit is for its user alone, whatever its mode looks like: its
 /// group bits are the mask of an access control list.
-pub(super) fn read_key(path: &Path) -> Result<SecretKey, KeyError> {
+pub(crate) fn read_key(path: &Path) -> Result<SecretKey, KeyError> {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
     read(path, folder.as_deref().map(Path::new))
 }

@@ -4,6 +4,7 @@
 
 mod bed;
 mod blobs;
+mod late;
 mod liar;
 mod paper;
 mod secrets;

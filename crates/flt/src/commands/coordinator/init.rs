@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::config::{self, CoordinatorConfig, Flag, path_value};
 use crate::output::{Style, View};
 use crate::report::Code;
+use crate::run::read_key;
 
 /// `flt coordinator init`.
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ pub(super) fn run(args: &InitArgs, app: &App) -> anyhow::Result<Code> {
     crate::run::make_folder(&config.data)?;
     let path = config.key_path();
     let key = if path.exists() {
-        SecretKey::read(&path, || None).with_context(|| format!("cannot use the key {}", path.display()))?
+        read_key(&path).with_context(|| format!("cannot use the key {}", path.display()))?
     } else {
         let key = SecretKey::generate();
         key.write_new(&path, KeyFormat::OpenSsh, "flotilla coordinator")?;

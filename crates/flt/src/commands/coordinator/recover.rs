@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use protocols::{FleetId, SecretKey};
+use protocols::FleetId;
 use serde::Serialize;
 
 use super::CoordinatorArgs;
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::compose::coordinator::recover::{RecoverParts, Recovered, recover};
 use crate::output::{Style, View, format};
 use crate::report::{Advise as _, Code};
-use crate::run;
+use crate::run::{self, read_key};
 
 /// `flt coordinator recover`.
 #[derive(Debug, Args)]
@@ -97,11 +97,9 @@ pub(super) async fn run(args: RecoverArgs, app: &App) -> anyhow::Result<Code> {
     let config = super::load(&args.coordinator, app)?;
     run::make_folder(&config.data)?;
     let path = config.key_path();
-    let key = SecretKey::read(&path, || None)
-        .with_context(|| format!("cannot read the coordinator's key {}", path.display()))
-        .hint(
-            "without its key a coordinator cannot come back: enroll a new one with what an admin has of the ledger",
-        )?;
+    let key = read_key(&path).with_context(|| format!("cannot read the coordinator's key {}", path.display())).hint(
+        "without its key a coordinator cannot come back: enroll a new one with what an admin has of the ledger",
+    )?;
     let ticket = run::coordinator_ticket(&config)?;
     let genesis = run::genesis(&config).ok().map(|entry| FleetId::from_bytes(*entry.hash().as_bytes()));
     let named = args.fleet.or_else(|| ticket.as_ref().map(|t| t.fleet)).or(genesis);

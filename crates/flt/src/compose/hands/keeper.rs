@@ -79,7 +79,8 @@ pub fn open(parts: &KeeperParts, stop: CancellationToken) -> anyhow::Result<Read
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
     };
-    let options = KeeperOptions { node, fleet: parts.fleet, data: parts.data.clone(), patience: parts.patience };
+    let (fleet, data, patience) = (parts.fleet, parts.data.clone(), parts.patience);
+    let options = KeeperOptions { node, fleet, data, patience, clock: crate::compose::system_clock() };
     let keeper = Keeper::open(store, options, link, host.ensemble()?, state, stop)?;
     let listener = listen(&parts.socket, parts.peer.1);
     let listener = listener.with_context(|| format!("cannot listen at {}", parts.socket.display()))?;
