@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use irpc::Client;
+use protocols::Client;
 use protocols::control::{Control, GetTicket, Hello, Locate, Offer, OfferProgress, Tail, TailBatch, Welcome};
 use protocols::entry::{Head, VerifiedEntry};
 use protocols::{BlobRef, FleetId, FleetState, NodeId, PeerAddr, SignedEntry, Ticket};

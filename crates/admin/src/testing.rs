@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use irpc::Client;
+use protocols::Client;
 use protocols::control::{
     Control, ControlMessage, Denied, NodeReport, OfferProgress, Receipt, SubmitError, TailBatch, Welcome,
 };
@@ -136,7 +136,7 @@ impl Fake {
                 handle(&serving, message).await;
             }
         });
-        Self { inner, client: Client::from(tx), fleet: founded.fleet, key }
+        Self { inner, client: Client::from(irpc::Client::local(tx)), fleet: founded.fleet, key }
     }
 
     /// An admin's session with a folder of its own.

@@ -25,13 +25,13 @@ pub struct UplinkError {
 /// The network, as the agent sees it.
 pub trait Uplink: Send + Sync + 'static {
     /// A client of a coordinator; it connects by itself, when it is used.
-    fn control(&self, coordinator: NodeId) -> irpc::Client<Control>;
+    fn control(&self, coordinator: NodeId) -> protocols::Client<Control>;
     /// A client over a connection made now.
-    fn fresh_control(&self, coordinator: NodeId) -> BoxFuture<'_, Result<irpc::Client<Control>, UplinkError>>;
+    fn fresh_control(&self, coordinator: NodeId) -> BoxFuture<'_, Result<protocols::Client<Control>, UplinkError>>;
     /// A client of a coordinator's enrolment.
-    fn enrollment(&self, coordinator: NodeId) -> irpc::Client<Enrollment>;
+    fn enrollment(&self, coordinator: NodeId) -> protocols::Client<Enrollment>;
     /// A client of another agent.
-    fn node(&self, agent: NodeId) -> irpc::Client<Node>;
+    fn node(&self, agent: NodeId) -> protocols::Client<Node>;
     /// Says something to the neighbours in the gossip of heads, as far as that goes.
     fn tell(&self, message: Bytes);
     /// Looks for neighbours in the gossip of heads among these.

@@ -25,9 +25,9 @@ pub trait Wire: Send + Sync + 'static {
     /// Remembers where a node is.
     fn learn(&self, addr: PeerAddr);
     /// A client of another coordinator; it connects by itself, when it is used.
-    fn control(&self, coordinator: NodeId) -> irpc::Client<Control>;
+    fn control(&self, coordinator: NodeId) -> protocols::Client<Control>;
     /// A client of an agent.
-    fn node(&self, node: NodeId) -> irpc::Client<Node>;
+    fn node(&self, node: NodeId) -> protocols::Client<Node>;
     /// Makes sure that there is a connection with another coordinator.
     fn reach(&self, coordinator: NodeId) -> BoxFuture<'_, Result<(), WireError>>;
     /// Throws a connection with another coordinator away that is found dead.

@@ -88,7 +88,7 @@ async fn raw_echo(connection: &Connection, payload: &[u8]) -> usize {
 
 #[derive(Clone)]
 enum Way {
-    Rpc(irpc::Client<Protocol>),
+    Rpc(protocols::Client<Protocol>),
     Raw(Connection),
 }
 

@@ -5,6 +5,7 @@
 pub mod addr;
 pub mod alpn;
 pub mod blob;
+pub mod client;
 pub mod control;
 pub mod enroll;
 pub mod entry;
@@ -31,6 +32,7 @@ pub mod ticket;
 
 pub use addr::PeerAddr;
 pub use blob::BlobRef;
+pub use client::Client;
 pub use entry::{Body, Entry, Head, SignedEntry, VerifiedEntry};
 pub use fork::ForkEvidence;
 pub use head_claim::HeadClaim;

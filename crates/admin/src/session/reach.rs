@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use irpc::Client;
+use protocols::Client;
 use protocols::control::{Control, Hello};
 use protocols::{FleetId, FleetState, NodeId, PeerAddr, Ticket};
 use tokio::task::JoinSet;

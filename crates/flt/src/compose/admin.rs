@@ -75,12 +75,12 @@ pub async fn connect(
 
 impl AdminLink {
     /// A client of the coordinator.
-    pub fn control(&self) -> irpc::Client<Control> {
+    pub fn control(&self) -> protocols::Client<Control> {
         self.mesh.client(self.coordinator, alpn::CONTROL)
     }
 
     /// A client of one coordinator.
-    pub fn control_of(&self, coordinator: NodeId) -> irpc::Client<Control> {
+    pub fn control_of(&self, coordinator: NodeId) -> protocols::Client<Control> {
         self.mesh.client(coordinator, alpn::CONTROL)
     }
 
@@ -118,12 +118,12 @@ impl AdminLink {
     }
 
     /// What a key without rights may say to a coordinator.
-    pub fn enrollment(&self, coordinator: NodeId) -> irpc::Client<Enrollment> {
+    pub fn enrollment(&self, coordinator: NodeId) -> protocols::Client<Enrollment> {
         self.mesh.client(coordinator, alpn::ENROLL)
     }
 
     /// A client of an agent.
-    pub fn node(&self, node: PeerAddr) -> irpc::Client<Node> {
+    pub fn node(&self, node: PeerAddr) -> protocols::Client<Node> {
         self.mesh.client(node, alpn::NODE)
     }
 

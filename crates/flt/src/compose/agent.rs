@@ -269,22 +269,22 @@ impl MeshUplink {
 }
 
 impl Uplink for MeshUplink {
-    fn control(&self, coordinator: NodeId) -> irpc::Client<Control> {
+    fn control(&self, coordinator: NodeId) -> protocols::Client<Control> {
         self.link(coordinator, alpn::CONTROL).client()
     }
 
-    fn fresh_control(&self, coordinator: NodeId) -> BoxFuture<'_, Result<irpc::Client<Control>, UplinkError>> {
+    fn fresh_control(&self, coordinator: NodeId) -> BoxFuture<'_, Result<protocols::Client<Control>, UplinkError>> {
         Box::pin(async move {
             let client = self.mesh.fresh_client(coordinator, alpn::CONTROL).await;
             client.map_err(|e| UplinkError { why: scores::chain(&e), transient: true })
         })
     }
 
-    fn enrollment(&self, coordinator: NodeId) -> irpc::Client<Enrollment> {
+    fn enrollment(&self, coordinator: NodeId) -> protocols::Client<Enrollment> {
         self.link(coordinator, alpn::ENROLL).client()
     }
 
-    fn node(&self, agent: NodeId) -> irpc::Client<Node> {
+    fn node(&self, agent: NodeId) -> protocols::Client<Node> {
         // Not remembered: other agents are asked seldom, and may be many.
         self.mesh.client(agent, alpn::NODE)
     }

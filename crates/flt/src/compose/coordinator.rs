@@ -261,11 +261,11 @@ impl Wire for MeshWire {
         self.mesh.learn(addr);
     }
 
-    fn control(&self, coordinator: NodeId) -> irpc::Client<Control> {
+    fn control(&self, coordinator: NodeId) -> protocols::Client<Control> {
         self.mesh.client(coordinator, alpn::CONTROL)
     }
 
-    fn node(&self, node: NodeId) -> irpc::Client<Node> {
+    fn node(&self, node: NodeId) -> protocols::Client<Node> {
         self.mesh.client(node, alpn::NODE)
     }
 

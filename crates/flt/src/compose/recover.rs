@@ -72,7 +72,7 @@ async fn hand_to(
     intent: &Intent,
     ticket: &Ticket,
     mut head: Head,
-    client: &irpc::Client<Enrollment>,
+    client: &protocols::Client<Enrollment>,
 ) -> anyhow::Result<Head> {
     for _ in 0..RACES_MAX {
         let entry = signed(author, intent, ticket, head)?;

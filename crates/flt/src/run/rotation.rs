@@ -181,7 +181,7 @@ async fn read_after(
     state: &FleetState,
     old: NodeId,
     next: NodeId,
-    client: irpc::Client<protocols::control::Control>,
+    client: protocols::Client<protocols::control::Control>,
 ) -> anyhow::Result<Option<Vec<SignedEntry>>> {
     let mut state = state.clone();
     let (mut entries, mut bytes) = (Vec::new(), 0);

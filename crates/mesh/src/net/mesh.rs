@@ -198,7 +198,7 @@ impl Mesh {
     /// A client for `S` at a peer. It connects when first used, shares one connection per peer and
     /// protocol, and makes a new one when that is dead. A request that may have reached the peer
     /// is never sent again.
-    pub fn client<S: irpc::Service>(&self, peer: impl Into<Peer>, alpn: &'static [u8]) -> irpc::Client<S> {
+    pub fn client<S: irpc::Service>(&self, peer: impl Into<Peer>, alpn: &'static [u8]) -> protocols::Client<S> {
         self.link(peer, alpn).client()
     }
 
@@ -216,7 +216,7 @@ impl Mesh {
         &self,
         peer: impl Into<Peer>,
         alpn: &'static [u8],
-    ) -> Result<irpc::Client<S>, ConnectError> {
+    ) -> Result<protocols::Client<S>, ConnectError> {
         self.0.links.fresh(self.introduce(peer.into()), alpn).await
     }
 

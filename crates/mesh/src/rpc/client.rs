@@ -88,8 +88,8 @@ struct State {
 
 impl Link {
     /// A client over this link.
-    pub fn client<S: irpc::Service>(&self) -> irpc::Client<S> {
-        irpc::Client::boxed(self.clone())
+    pub fn client<S: irpc::Service>(&self) -> protocols::Client<S> {
+        protocols::Client::over(self.clone())
     }
 
     /// The peer.
@@ -302,9 +302,9 @@ impl Links {
         &self,
         peer: NodeId,
         alpn: &'static [u8],
-    ) -> Result<irpc::Client<S>, ConnectError> {
+    ) -> Result<protocols::Client<S>, ConnectError> {
         let connection = dial(&self.endpoint, peer, alpn, self.connect_timeout).await?;
-        Ok(irpc::Client::boxed(irpc_iroh::IrohRemoteConnection::new(connection)))
+        Ok(protocols::Client::over(irpc_iroh::IrohRemoteConnection::new(connection)))
     }
 }
 

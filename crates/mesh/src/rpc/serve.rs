@@ -12,6 +12,7 @@ use irpc::span_propagation::{SpanContextCarrier, scope_remote};
 use irpc::util::AsyncReadVarintExt;
 use n0_future::future::now_or_never;
 use protocols::NodeId;
+use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -170,12 +171,15 @@ async fn read<S: RemoteService>(recv: &mut RecvStream, max: usize) -> Result<(Op
     let request = if first.len() == size {
         decode(&first)?
     } else {
-        // Memory follows what has arrived, not what was announced.
+        // Memory follows what has arrived, not what was announced. What follows a request on its stream is the
+        // handler's, so no more than the request is taken.
         let mut request = Vec::with_capacity(size.min(READ_STEP));
         request.extend_from_slice(&first);
+        let mut rest = recv.take((size - first.len()) as u64);
         while request.len() < size {
-            let more = recv.read_chunk(size - request.len()).await.map_err(|_| Bad::Garbage)?.ok_or(Bad::Garbage)?;
-            request.extend_from_slice(&more);
+            if rest.read_buf(&mut request).await.map_err(|_| Bad::Garbage)? == 0 {
+                return Err(Bad::Garbage);
+            }
         }
         decode(&request)?
     };

@@ -232,3 +232,82 @@ async fn many_clients_at_once() {
     assert_eq!(echo.handled.load(Ordering::SeqCst), 400);
     server.close().await;
 }
+
+/// Answers each request with these bytes, cut into pieces that are sent apart, and ends the stream or not.
+#[derive(Debug, Clone)]
+struct Says {
+    bytes: Vec<u8>,
+    piece: usize,
+    ends: bool,
+}
+
+impl iroh::protocol::ProtocolHandler for Says {
+    async fn accept(&self, connection: Connection) -> Result<(), iroh::protocol::AcceptError> {
+        let mut held = Vec::new();
+        while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+            drop(recv.read_to_end(1 << 20).await);
+            for piece in self.bytes.chunks(self.piece) {
+                drop(send.write_all(piece).await);
+                tokio::task::yield_now().await;
+            }
+            if self.ends {
+                drop(send.finish());
+            } else {
+                held.push((send, recv));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn told(says: Says) -> Result<Bytes, String> {
+    let server = Endpoint::builder(presets::Minimal)
+        .clear_ip_transports()
+        .bind_addr("127.0.0.1:0")
+        .expect("an address")
+        .bind()
+        .await
+        .expect("bound");
+    let id = protocols::NodeId::from_bytes(*server.id().as_bytes());
+    let addr = protocols::PeerAddr { id, addrs: server.bound_sockets(), relay: None };
+    let router = iroh::protocol::Router::builder(server).accept(ECHO, says).spawn();
+    let client = node().await;
+    let answer = timeout(SOON, say(&client.client(addr, ECHO), "hello")).await.expect("an end");
+    client.close().await;
+    drop(router.shutdown().await);
+    answer.map_err(|why| format!("{:#}", n0_error::AnyError::from_std(why)))
+}
+
+/// An answer as irpc writes it: the length of the value, and the value, which here is bytes with their own length.
+fn written(text: &[u8]) -> Vec<u8> {
+    let value = postcard::to_stdvec(&Bytes::copy_from_slice(text)).expect("encoded");
+    [postcard::to_stdvec(&(value.len() as u64)).expect("encoded"), value].concat()
+}
+
+#[tokio::test]
+async fn an_answer_may_come_in_any_pieces() {
+    for (size, piece) in [(0, 1), (63, 1), (200, 1), (200, 3), (20_000, 1000), (300_000, 65_537), (300_000, 400_000)] {
+        let text: Vec<u8> = (0..size).map(|n: u32| n as u8).collect();
+        let says = Says { bytes: written(&text), piece, ends: true };
+        assert_eq!(told(says).await.as_deref(), Ok(&text[..]), "{size} bytes in pieces of {piece}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_an_error_and_costs_no_memory() {
+    let whole = written(b"hello");
+    let huge = |length: u64| [postcard::to_stdvec(&length).expect("encoded"), vec![7; 100]].concat();
+    for (what, bytes, ends, expected) in [
+        ("nothing", Vec::new(), true, "before its end"),
+        ("half of it", whole[..4].to_vec(), true, "before its end"),
+        ("half a length", vec![0x80], true, "before its end"),
+        ("a length without end", vec![0xff; 20], false, ""),
+        ("16 EB announced", huge(u64::MAX), false, "too large"),
+        ("16 MB announced, and its end", huge(16 << 20), true, "before its end"),
+        ("more than it", [&whole[..], b"x"].concat(), true, "more than the answer"),
+        ("another value", vec![2, 9, 1], true, ""),
+    ] {
+        let refused = told(Says { bytes, piece: 1 << 20, ends }).await.expect_err(what);
+        assert!(refused.contains(expected), "{what}: {refused}");
+    }
+}

@@ -94,7 +94,7 @@ pub(crate) async fn echo_node_with(config: MeshConfig, limits: RpcLimits) -> (Me
     (mesh, echo)
 }
 
-pub(crate) async fn say(client: &irpc::Client<EchoProtocol>, text: &'static str) -> Result<Bytes, irpc::Error> {
+pub(crate) async fn say(client: &protocols::Client<EchoProtocol>, text: &'static str) -> Result<Bytes, irpc::Error> {
     client.rpc(Say(Bytes::from_static(text.as_bytes()))).await
 }
 

@@ -94,7 +94,7 @@ async fn take(mesh: &Mesh, from: NodeId, ledger: &mut Ledger, fleet: protocols::
             false => format!("no answer from {}: {why}", from.short()),
         })
     };
-    let client: irpc::Client<Control> = mesh.client(from, alpn::CONTROL);
+    let client: protocols::Client<Control> = mesh.client(from, alpn::CONTROL);
     let stream = client.server_streaming(Tail { after: ledger.head(), follow: false }, 4);
     let stream = timeout(ANSWER_DEADLINE, stream).await.map_err(|_| lost("it is silent".into()))?;
     let mut batches = Incoming::new(stream.map_err(|e| lost(scores::chain(&e)))?);

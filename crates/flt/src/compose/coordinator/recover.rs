@@ -271,13 +271,13 @@ async fn rival(
 async fn ask(mesh: &Mesh, from: NodeId, fellow: bool, after: Option<Head>) -> Result<TailBatch, String> {
     let asked = async {
         if fellow {
-            let client: irpc::Client<Control> = mesh.client(from, alpn::CONTROL);
+            let client: protocols::Client<Control> = mesh.client(from, alpn::CONTROL);
             let stream = client.server_streaming(Tail { after, follow: false }, 1).await;
             let mut stream = Incoming::new(stream.map_err(|e| scores::chain(&e))?);
             let batch = stream.next().await.map_err(|e| scores::chain(&e))?;
             batch.ok_or_else(|| "it ended the connection".to_owned())
         } else {
-            let client: irpc::Client<Node> = mesh.client(from, alpn::NODE);
+            let client: protocols::Client<Node> = mesh.client(from, alpn::NODE);
             let answer = client.rpc(NodeTail { after }).await;
             answer.map_err(|e| scores::chain(&e))?.map_err(|e| e.to_string())
         }

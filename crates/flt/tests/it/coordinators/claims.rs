@@ -76,7 +76,7 @@ async fn agents_hand_in_a_new_key_of_their_own_and_strangers_a_recovery_and_noth
     assert!(rig.state().is_agent(new.id()) && !rig.state().is_agent(key.id()));
     // A stranger.
     let stranger = rig.raw(SecretKey::generate()).await;
-    let client: irpc::Client<protocols::enroll::Enrollment> =
+    let client: protocols::Client<protocols::enroll::Enrollment> =
         stranger.mesh.client(stranger.coordinator(), alpn::ENROLL);
     let hand_in = async |entry| client.rpc(SubmitRecovery(entry)).await.unwrap().unwrap_err();
     let error = hand_in(entry_after(&rig.state(), &admin, another("edge-9"))).await;

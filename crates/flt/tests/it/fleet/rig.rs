@@ -299,7 +299,7 @@ impl Raw {
         self.coordinator
     }
 
-    pub(crate) fn control(&self) -> irpc::Client<Control> {
+    pub(crate) fn control(&self) -> protocols::Client<Control> {
         self.mesh.client(self.coordinator, alpn::CONTROL)
     }
 }
