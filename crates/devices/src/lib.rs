@@ -4,6 +4,7 @@ pub mod checks;
 pub mod facts;
 pub mod linux;
 pub mod nixos;
+pub mod postgres;
 
 pub use checks::HostChecks;
 pub use linux::LinuxHost;

@@ -4,12 +4,19 @@ use protocols::{BlobRef, Kind, SealedText, Subject};
 
 use crate::files::FilesScore;
 use crate::nixos::NixosScore;
+use crate::postgres::PostgresScore;
 use crate::service::ServiceScore;
 use crate::{Invalid, Score, score};
 
 /// All kinds that this build knows.
 pub fn catalogue() -> Catalogue {
-    Catalogue { entries: vec![Entry::of::<FilesScore>(), Entry::of::<NixosScore>(), Entry::of::<ServiceScore>()] }
+    let entries = vec![
+        Entry::of::<FilesScore>(),
+        Entry::of::<NixosScore>(),
+        Entry::of::<ServiceScore>(),
+        Entry::of::<PostgresScore>(),
+    ];
+    Catalogue { entries }
 }
 
 /// Kinds of scores, read without a topology.

@@ -12,6 +12,7 @@ use protocols::state::Declaration;
 use protocols::{FleetState, Kind, Name};
 use serde::{Deserialize, Serialize};
 
+use crate::postgres::PostgresScore;
 use crate::service::ServiceScore;
 use crate::{Invalid, Score, score};
 
@@ -275,7 +276,8 @@ pub const fn fleet_id(node: NodeId) -> protocols::NodeId {
 type Read = fn(&str, &BTreeMap<Name, NodeId>) -> Result<(ClusterName, Settings), Invalid>;
 
 /// Every kind of score whose workload has one writer.
-const KINDS: &[(Kind, Read)] = &[(ServiceScore::KIND, read::<ServiceScore>)];
+const KINDS: &[(Kind, Read)] =
+    &[(ServiceScore::KIND, read::<ServiceScore>), (PostgresScore::KIND, read::<PostgresScore>)];
 
 fn read<S: FailoverScore>(payload: &str, nodes: &BTreeMap<Name, NodeId>) -> Result<(ClusterName, Settings), Invalid> {
     let score = score::parse::<S>(payload)?;

@@ -52,6 +52,7 @@ pub mod files;
 pub mod interpret;
 pub mod nixos;
 pub mod plan;
+pub mod postgres;
 pub mod registry;
 pub mod score;
 pub mod secrets;

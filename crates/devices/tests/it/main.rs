@@ -8,4 +8,5 @@ mod facts;
 mod files;
 mod nixos;
 mod node;
+mod postgres;
 mod secrets;

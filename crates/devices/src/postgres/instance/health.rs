@@ -1,0 +1,62 @@
+//! Whether a writable instance is well.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use scores::DeviceError;
+
+use super::super::sql::Session;
+use super::Instance;
+
+impl Instance {
+    /// Returns, with the reason, when a writable instance has ended or takes no writes. Never while all is well.
+    pub async fn ended(&self) -> String {
+        let hold = self.hold();
+        tokio::select! {
+            reason = hold.ended() => format!("PostgreSQL has ended: {reason}"),
+            reason = self.fails() => reason,
+        }
+    }
+
+    async fn fails(&self) -> String {
+        let mut failures = 0;
+        let mut session = None;
+        loop {
+            sleep(EVERY).await;
+            match self.beat(&mut session).await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    session = None;
+                    failures += 1;
+                    if failures >= FAILURES {
+                        return format!("{failures} writes in a row failed: {}", scores::chain(&error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes something, without waiting for standbys: their absence is not this instance's illness.
+    async fn beat(&self, session: &mut Option<Session>) -> Result<(), DeviceError> {
+        let open = match session.take() {
+            Some(session) => session,
+            None => {
+                let session = self.session().await?;
+                session.rows("SET synchronous_commit = local; SET lock_timeout = '4s'", WITHIN).await?;
+                session
+            }
+        };
+        let sql = "UPDATE flotilla.beat SET count = count + 1, at = now() WHERE what = 'health'";
+        open.rows(sql, WITHIN).await?;
+        *session = Some(open);
+        Ok(())
+    }
+}
+
+/// How often a write is tried.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long it may take.
+const WITHIN: Duration = Duration::from_secs(5);
+/// How many must fail in a row.
+const FAILURES: u32 = 3;
