@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use protocols::{FleetState, Millis, Name, NodeId, PeerAddr, SecretKey, SignedEnt
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::failover::Drivers;
 use crate::fetcher::Fetcher;
 use crate::gossip::{MAIL_MAX, Mail, ends_the_alarm};
 use crate::hands::Hands;
@@ -134,6 +135,8 @@ pub struct Agent {
     pub(crate) beats: AtomicU64,
     pub(crate) missed: AtomicU64,
     pub(crate) plays: AtomicU64,
+    /// What drives workloads with one writer here, if anything does.
+    pub(crate) drivers: OnceLock<Arc<Drivers>>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -189,6 +192,7 @@ impl Agent {
             beats: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             plays: AtomicU64::new(0),
+            drivers: OnceLock::new(),
             options,
         };
         this.fetcher.learn_state(this.state.subscribe(), this.coordinator.subscribe());

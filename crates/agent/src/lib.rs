@@ -7,6 +7,7 @@ mod agent;
 mod beats;
 mod conductor;
 mod decide;
+pub mod failover;
 mod fetcher;
 mod gossip;
 pub mod hands;

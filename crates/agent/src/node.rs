@@ -29,6 +29,11 @@ impl Agent {
             NodeMessage::Tail(m) => m.tx.send(self.give(caller, m.inner.after)).await,
             NodeMessage::Witness(m) => m.tx.send(self.testify(caller)).await,
             NodeMessage::Chain(m) => m.tx.send(self.chain(caller, m.inner.from)).await,
+            NodeMessage::Promise(m) => {
+                let answer = self.promise(caller, m.inner).await;
+                m.tx.send(answer).await
+            }
+            NodeMessage::Drivers(m) => m.tx.send(self.driver_reports(caller, m.inner.cluster.as_ref())).await,
         };
         if let Err(error) = sent {
             tracing::debug!(node = %caller, %error, "the caller went away");

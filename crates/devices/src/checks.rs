@@ -69,6 +69,18 @@ impl Checks for HostChecks {
     }
 }
 
+/// Runs a program with these variables to its end, which must be status 0.
+pub(crate) async fn run_program(
+    path: &std::ffi::OsStr,
+    command: &[String],
+    environment: &std::collections::BTreeMap<String, String>,
+    within: Duration,
+) -> Result<(), String> {
+    let variables = environment.iter().map(|(name, value)| format!("{name}={value}"));
+    let whole: Vec<String> = std::iter::once("env".to_owned()).chain(variables).chain(command.iter().cloned()).collect();
+    exec::run(path, &whole, within).await?.success()
+}
+
 /// How long a TCP connection may take to open.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a coordinator may take to answer.

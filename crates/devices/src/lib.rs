@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod facts;
+pub mod hold;
 pub mod linux;
 pub mod nixos;
 pub mod postgres;

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod coordinator;
 pub(crate) mod cores;
 mod documents;
+mod failover;
 pub mod hands;
 pub mod recover;
 

@@ -1,5 +1,7 @@
 //! What admins and coordinators ask of an agent directly.
 
+use failover::flight::{Frozen, Tape};
+use failover::{Attempt, ClusterName, Epoch, Position, Span};
 use irpc::channel::oneshot;
 use irpc::rpc_requests;
 use serde::{Deserialize, Serialize};
@@ -41,7 +43,62 @@ pub enum Node {
         /// The first place.
         from: u64,
     },
+    /// The holder of a lease asks another candidate to promise not to use one that it is granted over its head. The
+    /// answer is the promise.
+    #[rpc(tx = oneshot::Sender<Result<(), Denied>>)]
+    #[wrap(AskPromise)]
+    Promise {
+        /// The cluster; who is no candidate of it is refused.
+        cluster: ClusterName,
+        /// The holder's name for this question.
+        attempt: Attempt,
+        /// Its epoch.
+        epoch: Epoch,
+        /// For how long.
+        term: Span,
+    },
+    /// A reader asks how the clusters stand that this node is a candidate of.
+    #[rpc(tx = oneshot::Sender<Result<Vec<DriverReport>, Denied>>)]
+    #[wrap(AskDrivers)]
+    Drivers {
+        /// One of them, with its last heartbeats; all without them if it is not named.
+        cluster: Option<ClusterName>,
+    },
 }
+
+/// How a cluster stands on one node, as the node itself knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriverReport {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// How the node stands, in one word: `serving`, `following`, `fencing`.
+    pub stand: String,
+    /// The epoch that this is about.
+    pub epoch: Option<Epoch>,
+    /// Whether the workload may be writable here now.
+    pub writable: bool,
+    /// For how long the lease is proven, if there is one; nothing at all while failover is paused.
+    pub certain: Option<Span>,
+    /// What it holds.
+    pub position: Option<Position>,
+    /// Whether it counts failover as paused.
+    pub paused: bool,
+    /// The version of the settings that it acts by.
+    pub version: u64,
+    /// What a person should know, newest last.
+    pub alarms: Vec<String>,
+    /// The workload's own words.
+    pub workload: String,
+    /// How long ago the coordinators answered last.
+    pub silence: Option<Span>,
+    /// The last heartbeats, if they were asked for.
+    pub tape: Option<Tape>,
+    /// The same as it was when the node last changed how it stands.
+    pub frozen: Option<Frozen>,
+}
+
+/// The most alarms in one report.
+pub const ALARMS_MAX: usize = 16;
 
 /// A score that is not published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

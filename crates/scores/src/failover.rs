@@ -263,6 +263,14 @@ pub fn clusters(state: &FleetState) -> BTreeMap<ClusterName, Cluster> {
     found
 }
 
+/// What a node is called whose name is not known any more.
+///
+/// # Panics
+/// Never: ten hex digits are a name.
+pub fn unnamed(node: NodeId) -> Name {
+    node.to_string().parse().unwrap_or_else(|_| unreachable!("ten hex digits are a name"))
+}
+
 /// A fleet's node, as leases name it.
 pub const fn lease_id(node: protocols::NodeId) -> NodeId {
     NodeId::from_bytes(*node.as_bytes())

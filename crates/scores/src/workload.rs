@@ -180,6 +180,17 @@ pub trait Hold: Send + Sync + 'static {
     /// Whether the main program runs.
     fn is_running(&self) -> BoxFuture<'_, Result<bool, DeviceError>>;
 
+    /// Returns when the supervisor has ended everything because its instant had come, and has verified that nothing is
+    /// left. Once for each time.
+    fn bitten(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    /// Ends the supervisor, with all that it holds. It is started anew when it is needed.
+    fn quit(&self) -> BoxFuture<'_, Result<(), DeviceError>> {
+        self.kill()
+    }
+
     /// Ends everything that runs here. `Ok` means that it was verified that nothing is left.
     fn kill(&self) -> BoxFuture<'_, Result<(), DeviceError>>;
 

@@ -1,5 +1,6 @@
 //! `flt agent`: the daemon on every node.
 
+mod hold;
 mod rotate;
 mod standing;
 
@@ -33,6 +34,12 @@ pub(crate) enum AgentCommand {
     /// Go on after evidence of a split history; the agent must be stopped
     #[command(after_long_help = standing::RESOLVE_EXAMPLES)]
     Resolve(Box<standing::ResolveArgs>),
+    /// Hold the processes of a workload with one writer; the agent starts this by itself
+    #[command(hide = true)]
+    Hold(hold::HoldArgs),
+    /// Stand between a hold and a program; the hold starts this by itself
+    #[command(hide = true)]
+    HoldInside(hold::InsideArgs),
     /// Check the agent's configuration, and list all that is wrong with it
     #[command(after_long_help = CHECK_EXAMPLES)]
     CheckConfig {
@@ -173,6 +180,8 @@ pub(crate) fn run(command: AgentCommand, app: &App) -> anyhow::Result<Code> {
             };
             daemon::run(&settings, &app.env, |context| crate::run::hands(config, context))
         }
+        AgentCommand::Hold(args) => hold::hold(args, app),
+        AgentCommand::HoldInside(args) => hold::inside(args),
         AgentCommand::Status(args) => standing::status(*args, app),
         AgentCommand::Rotate(args) => rotate::rotate(&args, app),
         AgentCommand::Resolve(args) => standing::resolve(*args, app),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use agent::failover::Drivers;
 use agent::{Agent, BoxFuture, Facts, Fetcher, Uplink, UplinkError};
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -121,9 +122,14 @@ pub async fn start_with(parts: AgentParts, hands: Option<PathBuf>) -> anyhow::Re
         artifacts: parts.data.join("artifacts"),
     });
     let fetcher = Fetcher::new(Arc::clone(&uplink) as Arc<dyn Uplink>);
-    let opened = open(&parts, store, &uplink, fetcher, &late, hands);
-    let role = match opened {
-        Ok(role) => role,
+    // Behind a socket, the hands hold no workloads.
+    let drivers = if hands.is_none() { super::failover::drivers(&parts.data).map(Some) } else { Ok(None) };
+    let opened = drivers.and_then(|drivers| {
+        let role = open(&parts, store, &uplink, fetcher, &late, (hands, drivers.as_deref()))?;
+        Ok((role, drivers))
+    });
+    let (role, drivers) = match opened {
+        Ok(opened) => opened,
         Err(error) => {
             mesh.close().await;
             blobs.shutdown().await;
@@ -138,6 +144,9 @@ pub async fn start_with(parts: AgentParts, hands: Option<PathBuf>) -> anyhow::Re
         }
     });
     tasks.spawn(listen(overheard, Arc::downgrade(&role), stop.clone()));
+    if let Some(drivers) = drivers {
+        tasks.spawn(drivers.run(Arc::clone(&role), stop.clone()));
+    }
     let running = Arc::clone(&role);
     let until = stop.clone();
     tasks.spawn(async move { running.run(until).await });
@@ -150,11 +159,11 @@ fn open(
     uplink: &Arc<MeshUplink>,
     fetcher: Arc<Fetcher>,
     late: &Arc<Late<Agent>>,
-    hands: Option<PathBuf>,
+    (hands, drivers): (Option<PathBuf>, Option<&Drivers>),
 ) -> anyhow::Result<Arc<Agent>> {
-    let hands = match hands {
-        Some(socket) => super::hands::far(parts, &fetcher, socket)?,
-        None => super::hands::near(parts, &fetcher, late)?,
+    let hands = match (hands, drivers) {
+        (None, Some(drivers)) => super::hands::near(parts, &fetcher, late, drivers)?,
+        (socket, _) => super::hands::far(parts, &fetcher, socket.context("no socket of the hands is named")?)?,
     };
     let options = agent::Options {
         key: parts.key.clone(),

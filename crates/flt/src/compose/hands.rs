@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agent::failover::Drivers;
 use agent::{Agent, FarHands, Fetcher, Hands};
 use devices::checks::HostChecks;
 use devices::linux::LinuxHost;
@@ -39,6 +40,8 @@ pub(super) struct Host<'a> {
     pub(super) trusted: Arc<dyn Fn() -> Vec<TrustedKey> + Send + Sync>,
     /// Whether systems can be switched to, or at least looked at.
     pub(super) nixos: bool,
+    /// What drives workloads with one writer, if anything does here.
+    pub(super) drivers: Option<&'a Drivers>,
 }
 
 impl Host<'_> {
@@ -53,6 +56,9 @@ impl Host<'_> {
             let nixos = NixosHost::new(self.data.join("nixos"), self.artifacts, self.trusted);
             ensemble = ensemble.with(Player::new(nixos, Registry::new().with::<NixosScore>()));
         }
+        if let Some(drivers) = self.drivers {
+            ensemble = ensemble.with(super::failover::player(drivers));
+        }
         Ok(ensemble)
     }
 }
@@ -62,6 +68,7 @@ pub(super) fn near(
     parts: &AgentParts,
     fetcher: &Arc<Fetcher>,
     late: &Arc<Late<Agent>>,
+    drivers: &Drivers,
 ) -> anyhow::Result<Arc<dyn Hands>> {
     let late = Arc::clone(late);
     let trusted = move || {
@@ -77,6 +84,7 @@ pub(super) fn near(
         trusted: Arc::new(trusted),
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
+        drivers: Some(drivers),
     };
     Ok(Arc::new(host.ensemble()?))
 }
@@ -93,11 +101,13 @@ pub(super) fn far(parts: &AgentParts, fetcher: &Arc<Fetcher>, socket: PathBuf) -
         checks: Arc::clone(&checks) as Arc<dyn Checks>,
         trusted: Arc::new(Vec::new),
         nixos: true,
+        // The hands hold no workloads for it.
+        drivers: None,
     };
     Ok(FarHands::new(socket, Arc::new(host.ensemble()?), artifacts, checks))
 }
 
-fn check_path() -> OsString {
+pub(super) fn check_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_else(|| CHECK_PATH.into())
 }
 

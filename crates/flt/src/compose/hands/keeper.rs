@@ -78,6 +78,7 @@ pub fn open(parts: &KeeperParts, stop: CancellationToken) -> anyhow::Result<Read
         trusted: Arc::new(trusted),
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
+        drivers: None,
     };
     let (fleet, data, patience) = (parts.fleet, parts.data.clone(), parts.patience);
     let options = KeeperOptions { node, fleet, data, patience, clock: crate::compose::system_clock() };

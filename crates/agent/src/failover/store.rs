@@ -1,0 +1,54 @@
+//! What a driver keeps on the disk: what its node must not forget, and the flight recorder.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use failover::{Durable, FlightRecorder};
+use scores::durable;
+
+/// The folder of a cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn open(root: &Path, cluster: &failover::ClusterName) -> io::Result<Self> {
+        // A cluster's name may hold what a file's may not.
+        let path = root.join(&blake3::hash(cluster.as_str().as_bytes()).to_hex()[..16]);
+        durable::make_folder(&path)?;
+        Ok(Self { path })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the last agent kept. What cannot be read must not be taken for nothing: a promise could be forgotten.
+    pub(super) fn durable(&self) -> io::Result<Durable> {
+        match std::fs::read(self.path.join(DURABLE)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Durable::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn keep(&self, kept: Durable) -> io::Result<()> {
+        durable::write(&self.path.join(DURABLE), &serde_json::to_vec(&kept).map_err(io::Error::other)?)
+    }
+
+    /// The flight recorder; one that cannot be read begins anew.
+    pub(super) fn recorder(&self) -> FlightRecorder {
+        let bytes = std::fs::read(self.path.join(FLIGHT));
+        bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    pub(super) fn keep_recorder(&self, recorder: &FlightRecorder) -> io::Result<()> {
+        durable::write(&self.path.join(FLIGHT), &serde_json::to_vec(recorder).map_err(io::Error::other)?)
+    }
+}
+
+/// What the node must not forget.
+const DURABLE: &str = "durable.json";
+/// The flight recorder.
+const FLIGHT: &str = "flight.json";
