@@ -316,7 +316,14 @@ impl Coordinator {
                 () = self.place_loop(stop.clone()) => {}
             }
         };
-        tokio::join!(self.fellows_loop(stop.clone()), claims, mirror, place, self.keep_house(stop.clone()));
+        tokio::join!(
+            self.fellows_loop(stop.clone()),
+            claims,
+            mirror,
+            place,
+            self.keep_house(stop.clone()),
+            self.declared_loop(stop.clone())
+        );
     }
 
     async fn keep_house(&self, stop: CancellationToken) {

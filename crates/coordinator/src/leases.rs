@@ -82,7 +82,7 @@ impl Coordinator {
     }
 
     /// Leases are where the ledger is ordered, and held back with it.
-    fn orders_leases(&self) -> Result<(), LeaseError> {
+    pub(crate) fn orders_leases(&self) -> Result<(), LeaseError> {
         let state = self.state();
         if !self.chair.is_mine() {
             let leader = state.orderer();

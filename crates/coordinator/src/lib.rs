@@ -8,6 +8,7 @@ mod blobs;
 mod claims;
 mod control;
 mod coordinator;
+mod declared;
 mod enrollment;
 mod fellows;
 mod gallery;

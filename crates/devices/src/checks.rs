@@ -77,7 +77,8 @@ pub(crate) async fn run_program(
     within: Duration,
 ) -> Result<(), String> {
     let variables = environment.iter().map(|(name, value)| format!("{name}={value}"));
-    let whole: Vec<String> = std::iter::once("env".to_owned()).chain(variables).chain(command.iter().cloned()).collect();
+    let whole: Vec<String> =
+        std::iter::once("env".to_owned()).chain(variables).chain(command.iter().cloned()).collect();
     exec::run(path, &whole, within).await?.success()
 }
 

@@ -257,7 +257,9 @@ impl Driver {
                 let target = self.peer(target);
                 self.jobs.act(epoch, target, remote);
             }
-            Command::Reconcile { epoch } => self.alarm(format!("served epoch {epoch} beside another node, and has yielded")),
+            Command::Reconcile { epoch } => {
+                self.alarm(format!("served epoch {epoch} beside another node, and has yielded"))
+            }
             Command::Alarm(alarm) => self.alarm(alarm.to_string()),
             Command::Record(event) => {
                 self.unwritten |= matches!(event.happening, Happening::Turned { .. } | Happening::Rung { .. });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use failover::ClusterName;
-use scores::service::{Kept, KeepsWorkloads};
+use scores::service::{KeepsWorkloads, Kept};
 use scores::{DeviceError, Topology};
 use tokio::sync::watch;
 use tokio::time::timeout;

@@ -50,7 +50,8 @@ pub fn inside(parts: &InsideParts) -> io::Result<i32> {
         command.gid(group).uid(user);
     }
     let child = command.spawn()?;
-    let main = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("it has no id"))?;
+    let main =
+        i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("it has no id"))?;
     std::thread::Builder::new().name("signals".into()).spawn(move || pass_on(main))?;
     loop {
         match wait(WaitOptions::empty()) {

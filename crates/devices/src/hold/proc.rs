@@ -38,8 +38,11 @@ fn victims(me: u32, mark: &OsStr) -> Vec<(u32, u64)> {
     let mut ours: BTreeSet<u32> = all.keys().copied().filter(|pid| is_marked(*pid, mark)).collect();
     ours.insert(me);
     loop {
-        let more: Vec<u32> =
-            all.iter().filter(|(pid, stat)| !ours.contains(pid) && ours.contains(&stat.parent)).map(|(p, _)| *p).collect();
+        let more: Vec<u32> = all
+            .iter()
+            .filter(|(pid, stat)| !ours.contains(pid) && ours.contains(&stat.parent))
+            .map(|(p, _)| *p)
+            .collect();
         if more.is_empty() {
             break;
         }

@@ -115,7 +115,9 @@ fn namespaces() -> bool {
     let made = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let possible = made.is_ok_and(|status| status.success());
     if !possible {
-        tracing::warn!("no PID namespaces here: what the workload starts outlives a supervisor that is killed together with its helper");
+        tracing::warn!(
+            "no PID namespaces here: what the workload starts outlives a supervisor that is killed together with its helper"
+        );
     }
     possible
 }

@@ -10,9 +10,7 @@ use failover::settings::{Remote, Rung};
 use failover::{Epoch, LocalTime, Position, SyncSet};
 use protocols::Kind;
 use scores::service::{HealthCheck, Hook, Run, ServiceScore};
-use scores::workload::{
-    Fenced, Nudge, OpenWorkload, Peer, Program, StartOrder, Workload, WorkloadParts,
-};
+use scores::workload::{Fenced, Nudge, OpenWorkload, Peer, Program, StartOrder, Workload, WorkloadParts};
 use scores::{BoxFuture, DeviceError, Score as _, chain, score};
 use tokio::time::{sleep, timeout};
 

@@ -334,7 +334,8 @@ impl Said {
 /// A local account's numbers.
 fn account(user: &str) -> Result<(u32, u32), String> {
     let accounts = fs::read_to_string("/etc/passwd").map_err(|error| format!("cannot read /etc/passwd: {error}"))?;
-    let line = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|line| line.first() == Some(&user));
+    let line =
+        accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|line| line.first() == Some(&user));
     let number = |place: usize| line.as_ref()?.get(place)?.parse::<u32>().ok();
     number(2).zip(number(3)).ok_or_else(|| format!("there is no local user `{user}`"))
 }

@@ -30,7 +30,8 @@ impl Unit {
     pub(super) fn is_gone(&self) -> bool {
         let state = self.systemctl(&["show", "--property=ActiveState", "--value"]);
         let off = state.is_some_and(|state| matches!(state.trim(), "inactive" | "failed"));
-        let left = |group: PathBuf| fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|pids| !pids.trim().is_empty());
+        let left =
+            |group: PathBuf| fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|pids| !pids.trim().is_empty());
         off && !self.group().is_some_and(left)
     }
 
@@ -44,7 +45,13 @@ impl Unit {
     fn systemctl(&self, arguments: &[&str]) -> Option<String> {
         // The watchdog must not hang on a systemd that does.
         let mut command = Command::new("timeout");
-        command.args(["--signal=KILL", SYSTEMCTL_SECONDS, "systemctl"]).args(arguments).arg("--").arg(&self.name).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["--signal=KILL", SYSTEMCTL_SECONDS, "systemctl"])
+            .args(arguments)
+            .arg("--")
+            .arg(&self.name)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
         let output = command.output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -7,6 +7,7 @@ mod authority;
 mod cli;
 mod coordinators;
 mod dev;
+mod failover;
 mod fleet;
 mod hands;
 mod layering;

@@ -44,11 +44,12 @@ pub(crate) struct InsideArgs {
 
 /// Holds until it is told to quit.
 pub(super) fn hold(args: HoldArgs, app: &App) -> anyhow::Result<Code> {
-    crate::daemon::log_to_stderr(app);
+    crate::daemon::log::for_commands(app.globals.verbose, &app.env);
     let program = std::env::current_exe().context("cannot find this program")?;
     let parts = HoldParts { socket: args.socket, unit: args.unit, program };
     // One thread, this one: what it starts ends with it.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     tokio::task::LocalSet::new().block_on(&runtime, supervise(parts))?;
     Ok(Code::Done)
 }
@@ -57,8 +58,13 @@ pub(super) fn hold(args: HoldArgs, app: &App) -> anyhow::Result<Code> {
 pub(super) fn inside(args: InsideArgs) -> anyhow::Result<Code> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let user = args.uid.zip(args.gid);
-    let parts =
-        InsideParts { parent: args.parent, unshare: args.unshare, user, program: program.into(), command: args.command };
+    let parts = InsideParts {
+        parent: args.parent,
+        unshare: args.unshare,
+        user,
+        program: program.into(),
+        command: args.command,
+    };
     let status = stand_inside(&parts).context("cannot run the program")?;
     std::process::exit(status);
 }

@@ -1,0 +1,68 @@
+//! Keeps the settings of leases as the ledger declares them: who publishes other thresholds changes them in force.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use failover::{Attempt, Author, ClusterName, Request, Settings};
+use protocols::control::LeaseError;
+use quorum::{Ask, Views};
+use scores::failover::clusters;
+use tokio_util::sync::CancellationToken;
+
+use crate::coordinator::Coordinator;
+
+impl Coordinator {
+    /// Configures what is declared, as long as this coordinator orders leases.
+    pub(crate) async fn declared_loop(&self, stop: CancellationToken) {
+        let mut states = self.order.watch();
+        loop {
+            states.mark_unchanged();
+            if let Err(error) = self.configure_declared().await {
+                tracing::debug!(%error, "the settings of leases are not compared now");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = states.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(COMPARE_EVERY) => {}
+            }
+        }
+    }
+
+    async fn configure_declared(&self) -> Result<(), LeaseError> {
+        let declared = clusters(&self.state());
+        if declared.is_empty() || self.orders_leases().is_err() {
+            return Ok(());
+        }
+        let configured = self.configured().await?;
+        for (name, cluster) in declared {
+            if configured.get(&name).is_some_and(|settings| *settings == cluster.settings) {
+                continue;
+            }
+            let request = Request::Configure(Arc::clone(&cluster.settings));
+            let ask = Ask { cluster: name.clone(), author: Author::Admin, attempt: Attempt::default(), request };
+            match self.leases.ask(ask).await?.answer {
+                Ok(_) => tracing::info!(cluster = %name, generation = cluster.generation, "settings are in force"),
+                Err(refusal) => tracing::warn!(cluster = %name, %refusal, "settings are refused"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn configured(&self) -> Result<BTreeMap<ClusterName, Arc<Settings>>, LeaseError> {
+        let mut found = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = self.leases.views(Views { after: after.take(), ..Views::default() }).await?;
+            let last = page.views.last().map(|(name, _)| name.clone());
+            found.extend(page.views.into_iter().filter_map(|(name, view)| Some((name, view.settings?))));
+            match last.filter(|_| page.more) {
+                Some(last) => after = Some(last),
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+/// How often what is declared is compared with what is in force, beside each change of the ledger.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);

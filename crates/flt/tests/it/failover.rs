@@ -1,0 +1,4 @@
+//! Workloads with one writer, with real processes: whatever ends or hangs, never two write, and soon one does again.
+
+mod moves;
+mod stage;
