@@ -4,6 +4,7 @@ mod apply;
 mod authority;
 mod context;
 mod coordinator;
+mod failover;
 mod forks;
 mod history;
 mod init;
@@ -101,6 +102,9 @@ pub(crate) enum AdminCommand {
     /// Look at coordinators, enroll, appoint, move and retire them
     #[command(subcommand)]
     Coordinator(coordinator::CoordinatorCommand),
+    /// Look at what has one writer; move it, pause it, repair it
+    #[command(subcommand)]
+    Failover(failover::FailoverCommand),
     /// Look at declarations, or withdraw one
     #[command(subcommand)]
     Score(ScoreCommand),
@@ -189,6 +193,7 @@ pub(crate) async fn run(command: AdminCommand, app: &App) -> anyhow::Result<Code
             NodeCommand::Remove(With { args, place }) => machines::remove(args, &at(place)?).await,
         },
         AdminCommand::Coordinator(command) => coordinator::run(command, at).await,
+        AdminCommand::Failover(command) => failover::run(command, at).await,
         AdminCommand::Facts(With { args, place }) => nodes::facts(args, &at(place)?).await,
         AdminCommand::Score(ScoreCommand::List(With { place, .. })) => scores::list(&at(place)?).await,
         AdminCommand::Score(ScoreCommand::Show(With { args, place })) => scores::show(args, &at(place)?).await,

@@ -114,7 +114,8 @@ impl Stage {
         let mut said = String::new();
         for agent in &self.agents {
             let text = agent.stderr();
-            let lines: Vec<&str> = text.lines().filter(|line| line.contains("failover") || line.contains("hold")).collect();
+            let lines: Vec<&str> =
+                text.lines().filter(|line| line.contains("failover") || line.contains("hold")).collect();
             let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
             writeln!(said, "\n{}:\n  {last}", agent.name()).unwrap();
         }
