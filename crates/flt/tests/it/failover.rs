@@ -1,4 +1,6 @@
 //! Workloads with one writer, with real processes: whatever ends or hangs, never two write, and soon one does again.
 
 mod moves;
+mod orders;
+mod partitions;
 mod stage;
