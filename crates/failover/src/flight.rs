@@ -158,7 +158,7 @@ impl FlightRecorder {
     }
 
     /// The copies, oldest first.
-    pub fn frozen(&self) -> impl ExactSizeIterator<Item = &Frozen> {
+    pub fn frozen(&self) -> impl ExactSizeIterator<Item = &Frozen> + DoubleEndedIterator {
         self.frozen.iter()
     }
 

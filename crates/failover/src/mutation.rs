@@ -71,11 +71,29 @@ pub enum Mutation {
     NoEscalation,
     /// The node never asks for the lease.
     NeverAcquire,
+    /// A node that serves without a lease goes on when it learns that another has served since.
+    NeverYield,
+    /// The holder yields to one who still serves an earlier epoch.
+    YieldToEarlier,
+    /// The watchdog ends a workload that may serve without a lease.
+    WatchdogThoughAllowed,
+    /// Nobody is told that a node serves without a lease.
+    DegradeSilently,
+    /// What was written without a lease is not told to anybody after the node has yielded.
+    ForgetReconcile,
+    /// The node forgets when it restarts that it served without a lease.
+    ForgetDegradedAtRestart,
+    /// What was written without a lease is to be merged, again and again.
+    ReconcileForEver,
+    /// What was written without a lease is to be merged while it is still being written.
+    ReconcileBeforeStopped,
+    /// A fence begins without a word to the flight recorder.
+    TurnUnrecorded,
 }
 
 impl Mutation {
     /// Every one of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 42] = [
         Self::ClockCountsOtherTerms,
         Self::GrantWithoutCompare,
         Self::GrantByAskersClock,
@@ -109,6 +127,15 @@ impl Mutation {
         Self::TrustFailedRung,
         Self::NoEscalation,
         Self::NeverAcquire,
+        Self::NeverYield,
+        Self::YieldToEarlier,
+        Self::WatchdogThoughAllowed,
+        Self::DegradeSilently,
+        Self::ForgetReconcile,
+        Self::ForgetDegradedAtRestart,
+        Self::ReconcileForEver,
+        Self::ReconcileBeforeStopped,
+        Self::TurnUnrecorded,
     ];
 }
 

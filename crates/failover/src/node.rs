@@ -128,7 +128,10 @@ impl Node {
             commands: VecDeque::new(),
             mutations,
         };
-        node.commands.push_back(Command::Persist(durable));
+        if mutations.has(Mutation::ForgetDegradedAtRestart) {
+            node.durable.may_split = None;
+        }
+        node.commands.push_back(Command::Persist(node.durable));
         node.begin_fence(None);
         node.advance();
         node
@@ -189,6 +192,7 @@ impl Node {
             Stand::Starting { epoch, .. } | Stand::Serving { epoch } if epoch == term.epoch && now < term.until => {
                 Some((epoch, term.until))
             }
+            Stand::Degraded { epoch } if epoch == term.epoch => Some((epoch, LocalTime::NEVER)),
             _ => None,
         }
     }
@@ -247,7 +251,7 @@ impl Node {
         let (from, to) = (self.stand.word(), stand.word());
         self.stand = stand;
         self.retry.retain(|kind, _| matches!(kind, Kind::Beat | Kind::Ask));
-        if from != to {
+        if from != to && !(self.has(Mutation::TurnUnrecorded) && matches!(stand, Stand::Fencing { .. })) {
             let happening = Happening::Turned { from: from.into(), to: to.into(), epoch: stand.epoch() };
             self.record(happening);
         }

@@ -33,14 +33,48 @@ impl Node {
         if self.now < self.fence_at() || self.has(Mutation::NeverFence) {
             return;
         }
-        if self.splits() {
-            if matches!(self.stand, Stand::Serving { .. }) {
-                self.alarm(Alarm::Degraded(epoch));
-                self.turn(Stand::Degraded { epoch });
-            }
+        if !self.splits() {
+            self.begin_fence(Some(epoch));
+        } else if matches!(self.stand, Stand::Serving { .. } | Stand::Stopping { .. }) {
+            self.degrade(epoch);
+        }
+    }
+
+    /// The workload writes on without a lease.
+    pub(super) fn degrade(&mut self, epoch: Epoch) {
+        if !self.has(Mutation::DegradeSilently) {
+            self.alarm(Alarm::Degraded(epoch));
+        }
+        if matches!(self.stand, Stand::Serving { .. }) {
+            self.turn(Stand::Degraded { epoch });
+        }
+    }
+
+    /// The lease is proven again.
+    pub(super) fn regain_lease(&mut self, epoch: Epoch) {
+        self.alarmed = self.alarmed.filter(|alarm| *alarm != Alarm::Degraded(epoch));
+        self.turn(Stand::Serving { epoch });
+    }
+
+    /// Keeps in which epoch this node may serve beside another, or that what it wrote needs nobody's care.
+    pub(super) fn keep_may_split(&mut self, epoch: Option<Epoch>) {
+        if self.durable.may_split != epoch {
+            self.durable.may_split = epoch;
+            self.commands.push_back(Command::Persist(self.durable));
+        }
+    }
+
+    /// Has its owner told, once nothing writes here any more, that another has held the lease since.
+    pub(super) fn reconcile(&mut self) {
+        let (Some(epoch), Some(view)) = (self.durable.may_split, &self.view) else { return };
+        let mine = view.epoch == epoch.next() && view.holder == Some(self.me);
+        if view.epoch <= epoch || mine || self.has(Mutation::ForgetReconcile) {
             return;
         }
-        self.begin_fence(Some(epoch));
+        self.commands.push_back(Command::Reconcile { epoch });
+        if !self.has(Mutation::ReconcileForEver) {
+            self.keep_may_split(None);
+        }
     }
 
     pub(super) fn splits(&self) -> bool {
@@ -133,6 +167,7 @@ impl Node {
     pub(super) fn died(&mut self) {
         let Some(epoch) = self.stand.held() else { return };
         if self.splits() {
+            self.was_alone();
             self.spent = self.spent.max(epoch);
             self.term = None;
             self.part(epoch, How::Fenced { proof: FenceProof::NotRunning, position: None });
@@ -160,6 +195,15 @@ impl Node {
 
     pub(super) fn part(&mut self, epoch: Epoch, how: How) {
         self.parting = Some(Parting { epoch, how });
+    }
+
+    /// Who is within its lease has served beside nobody.
+    pub(super) fn was_alone(&mut self) {
+        let Some(term) = self.term else { return };
+        let passed_on = self.view.as_ref().is_some_and(|view| view.epoch > term.epoch);
+        if self.now < term.until && !passed_on {
+            self.keep_may_split(None);
+        }
     }
 
     fn ladder(&self) -> Vec<RungPlan> {

@@ -39,7 +39,7 @@ impl Node {
         match self.stand {
             Stand::Granted { .. } => self.start_workload(epoch),
             Stand::Starting { by, .. } if self.now >= by => self.begin_fence(Some(epoch)),
-            Stand::Degraded { .. } if self.now < self.fence_at() => self.turn(Stand::Serving { epoch }),
+            Stand::Degraded { .. } if self.now < self.fence_at() => self.regain_lease(epoch),
             Stand::Stopping { to, by, .. } if self.now >= by => self.stop_is_late(epoch, to),
             Stand::Serving { .. } => {
                 self.keep_sync(epoch);
@@ -64,8 +64,24 @@ impl Node {
         }
         if !self.splits() {
             self.begin_fence(Some(epoch));
-        } else if !matches!(self.stand, Stand::Stopping { .. }) {
-            self.stop(epoch, None);
+            return;
+        }
+        match self.stand {
+            _ if self.has(Mutation::NeverYield) => {}
+            // It has not begun to serve.
+            Stand::Granted { .. } => {
+                self.spent = self.spent.max(epoch);
+                self.term = None;
+                self.turn(Stand::Resting);
+            }
+            Stand::Stopping { .. } => {}
+            _ => {
+                self.degrade(epoch);
+                self.stop(epoch, None);
+                if self.has(Mutation::ReconcileBeforeStopped) {
+                    self.reconcile();
+                }
+            }
         }
     }
 
@@ -80,16 +96,15 @@ impl Node {
         let (sync, serial) = (view.sync.clone(), view.sync_serial);
         let by = self.now + settings.start_within;
         self.turn(Stand::Starting { epoch, by });
-        if !self.splits() {
-            // Armed before anything runs.
-            self.arm_watchdog();
-        }
+        // Armed before anything runs.
+        self.arm_watchdog();
         self.halted = None;
         self.sync_asked = Some(serial);
         if self.has(Mutation::CommitSyncAtOnce) {
             self.sync_in_force = Some(serial);
         }
-        let until = if self.waits_for_no_group() || self.splits() { LocalTime::NEVER } else { term.until };
+        // Who is cut off may serve on where that is allowed, but nobody begins to serve without a lease.
+        let until = if self.waits_for_no_group() { LocalTime::NEVER } else { term.until };
         self.commands.push_back(Command::Start { epoch, until, sync, serial });
     }
 
@@ -136,7 +151,7 @@ impl Node {
         }
     }
 
-    fn stop(&mut self, epoch: Epoch, to: Option<NodeId>) {
+    pub(super) fn stop(&mut self, epoch: Epoch, to: Option<NodeId>) {
         let within = self.settings.as_ref().map_or(Self::UNKNOWN_FENCE, |settings| settings.stop_within);
         let by = self.now + within;
         self.turn(Stand::Stopping { epoch, to, by });
@@ -156,6 +171,7 @@ impl Node {
         if of != epoch {
             return;
         }
+        self.was_alone();
         self.spent = self.spent.max(epoch);
         self.term = None;
         self.polls.clear();
@@ -163,9 +179,8 @@ impl Node {
         self.position = self.halted;
         self.commands.push_back(Command::Watchdog { until: LocalTime::NEVER });
         self.turn(Stand::Resting);
-        match to {
-            Some(to) => self.part(epoch, How::Released { position, to }),
-            None => self.commands.push_back(Command::Reconcile { epoch }),
+        if let Some(to) = to {
+            self.part(epoch, How::Released { position, to });
         }
     }
 

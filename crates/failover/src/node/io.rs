@@ -198,7 +198,9 @@ pub enum Command {
         /// What to do.
         remote: Remote,
     },
-    /// This node served beside another and has yielded: what it wrote is to be merged or dropped, as its owner decides.
+    /// This node served beside another, or may have while its agent was dead, and nothing of the workload runs here any
+    /// more: what it wrote is to be merged or dropped, as its owner decides. Once for each epoch; once more if the
+    /// agent dies before it has kept that it said so.
     Reconcile {
         /// The epoch it served.
         epoch: Epoch,
@@ -216,6 +218,11 @@ pub struct Durable {
     pub boot: u64,
     /// The longest promise it ever gave.
     pub promised: Span,
+    /// The epoch it last began to serve where it may go on without a lease
+    /// ([`crate::FailoverStrategy::SplitBrainAllowed`]), until it has stopped within its lease, or its owner was told
+    /// to reconcile what it wrote.
+    #[serde(default)]
+    pub may_split: Option<Epoch>,
 }
 
 /// What a person should know.

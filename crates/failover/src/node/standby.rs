@@ -11,6 +11,7 @@ use crate::time::LocalTime;
 
 impl Node {
     pub(super) fn stand_by(&mut self) {
+        self.reconcile();
         let (Some(view), Some(settings)) = (self.view.clone(), self.settings.clone()) else { return };
         if view.holder == Some(self.me) && view.phase == Phase::Held {
             // Unless the answer that grants it is on its way.

@@ -189,6 +189,9 @@ impl Node {
 
     /// A holder asks for a promise: it gets it unless this node may be on its way to a later epoch.
     pub(super) fn asked(&mut self, from: NodeId, attempt: Attempt, epoch: Epoch, term: Span) {
+        if let Some(held) = self.stand.held().filter(|held| *held > epoch && self.has(Mutation::YieldToEarlier)) {
+            self.stop(held, None);
+        }
         let Some(view) = &self.view else { return };
         let agrees = epoch == view.epoch && view.holder == Some(from) && view.phase == Phase::Held;
         let bounded = self.settings.as_ref().is_some_and(|settings| term <= settings.ttl.times(MAX_PROMISE_TTLS));
@@ -231,14 +234,24 @@ impl Node {
         }
     }
 
-    /// Sets the watchdog to the end of the lease; while failover is paused nobody can take over, and it waits.
+    /// Sets the watchdog to the end of the lease. It waits while failover is paused, as nobody can take over, and
+    /// where serving without a lease is allowed.
     pub(super) fn arm_watchdog(&mut self) {
         let Some(term) = self.term else { return };
-        let waits = self.waits_for_no_group() || self.has(Mutation::WatchdogWaitsForEver);
+        let allowed = self.splits() && !self.has(Mutation::WatchdogThoughAllowed);
+        let waits = self.waits_for_no_group() || allowed || self.has(Mutation::WatchdogWaitsForEver);
         let until = if waits { LocalTime::NEVER } else { term.until };
         let started = matches!(self.stand, Stand::Starting { .. } | Stand::Serving { .. } | Stand::Stopping { .. });
-        if started {
-            self.commands.push_back(Command::Watchdog { until });
+        if !started {
+            return;
+        }
+        // Kept before the watchdog may wait, and until it no longer does.
+        if self.splits() {
+            self.keep_may_split(Some(term.epoch));
+        }
+        self.commands.push_back(Command::Watchdog { until });
+        if !self.splits() {
+            self.was_alone();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod acknowledged_writes;
 pub(crate) mod fence_ends;
+pub(crate) mod flight_record;
 pub(crate) mod given_up_is_off;
 pub(crate) mod log_clock;
 pub(crate) mod one_grant;
@@ -9,20 +10,25 @@ pub(crate) mod one_writer;
 pub(crate) mod promises;
 pub(crate) mod recovery;
 pub(crate) mod shadow_lease;
+pub(crate) mod split_brain;
 pub(crate) mod start_gate;
 pub(crate) mod sync_set;
 pub(crate) mod watchdog;
 
 use std::rc::Rc;
 
-use failover::{Alarm, Entry, Epoch, Outcome, Phase, Stand};
+use failover::{Alarm, Attempt, Entry, Epoch, FlightEvent, NodeId, Outcome, Phase, Stand};
 
 use crate::sim::db::Record;
 use crate::sim::world::{Acked, World};
 
 /// After every event.
 pub(crate) fn always(world: &mut World) {
-    one_writer::check(world);
+    if split_brain::is_allowed(world) {
+        split_brain::check(world);
+    } else {
+        one_writer::check(world);
+    }
     given_up_is_off::check(world);
     sync_set::check(world);
     log_clock::check(world);
@@ -32,6 +38,7 @@ pub(crate) fn always(world: &mut World) {
 /// When the schedule is over, a while after everything was healed.
 pub(crate) fn at_end(world: &mut World) {
     recovery::check(world);
+    split_brain::at_end(world);
 }
 
 /// The group applied something.
@@ -44,6 +51,7 @@ pub(crate) fn began(world: &mut World, machine: usize, epoch: Epoch, log: &Rc<Ve
     start_gate::began(world, machine, epoch);
     shadow_lease::began(world, machine);
     promises::began(world, machine, epoch);
+    split_brain::began(world, machine, epoch);
     acknowledged_writes::began(world, machine, epoch, log);
 }
 
@@ -56,19 +64,37 @@ pub(crate) fn acknowledged(world: &mut World, machine: usize, epoch: Epoch, acke
 pub(crate) fn turned(world: &mut World, machine: usize, before: Stand, after: Stand) {
     shadow_lease::turned(world, machine, before, after);
     fence_ends::turned(world, machine, before, after);
+    split_brain::turned(world, machine, before, after);
 }
 
 /// A node gave a promise.
-pub(crate) fn promised(world: &mut World, machine: usize) {
-    promises::promised(world, machine);
+pub(crate) fn promised(world: &mut World, machine: usize, to: NodeId, attempt: Attempt) {
+    promises::promised(world, machine, to, attempt);
 }
 
 /// A node told a person.
 pub(crate) fn alarmed(world: &mut World, machine: usize, alarm: Alarm) {
     fence_ends::alarmed(world, machine, alarm);
+    split_brain::alarmed(world, machine, alarm);
 }
 
 /// The watchdog ended a workload.
 pub(crate) fn bitten(world: &mut World, machine: usize) {
     watchdog::bitten(world, machine);
+    split_brain::bitten(world, machine);
+}
+
+/// A node wrote something down.
+pub(crate) fn recorded(world: &mut World, machine: usize, event: FlightEvent) {
+    flight_record::recorded(world, machine, event);
+}
+
+/// A node has nothing more to be done.
+pub(crate) fn carried_out(world: &mut World, machine: usize) {
+    flight_record::carried_out(world, machine);
+}
+
+/// What a node wrote beside another is to be merged.
+pub(crate) fn reconciled(world: &mut World, machine: usize, epoch: Epoch) {
+    split_brain::reconciled(world, machine, epoch);
 }

@@ -19,6 +19,14 @@ fn themes(mutation: Mutation) -> &'static [Theme] {
         M::CommitSyncAtOnce | M::ApplySyncFirst | M::HandOverToAnybody | M::ReleaseBeforeStopped => &[Theme::Operators],
         M::TrustFailedRung | M::NoEscalation | M::ConfirmBeforeVerified => &[Theme::Fences],
         M::NeverAcquire => &[Theme::Calm],
+        M::NeverYield
+        | M::YieldToEarlier
+        | M::WatchdogThoughAllowed
+        | M::DegradeSilently
+        | M::ForgetReconcile
+        | M::ForgetDegradedAtRestart
+        | M::ReconcileForEver
+        | M::ReconcileBeforeStopped => &[Theme::SplitBrain],
         _ => &[Theme::Storm, Theme::Pauses, Theme::Links, Theme::Group, Theme::StoppedClocks, Theme::Fences],
     }
 }

@@ -1,12 +1,15 @@
 //! **A promise is kept.** A candidate that promised a holder not to take its lease for a while does not begin a later
-//! epoch before that while is over, unless the holder has said itself that it is done; not even after a restart.
+//! epoch before that while is over, unless the holder has said itself that it is done; not even after a restart. The
+//! while begins when the candidate heard the question, however late its answer leaves: the holder counts from earlier,
+//! from when it asked.
 
-use failover::{Epoch, Span};
+use failover::{Attempt, Epoch, NodeId, Span};
 
 use crate::sim::world::World;
 
-pub(crate) fn promised(world: &mut World, index: usize) {
+pub(crate) fn promised(world: &mut World, index: usize, to: NodeId, attempt: Attempt) {
     let now = world.machines[index].local(world.now);
+    let heard = world.machines[index].asked.get(&(to, attempt)).copied().unwrap_or(now);
     let Some(lease) = world.group.table.lease(&world.cluster) else { return };
     let agent = world.machines[index].agent.as_ref();
     // What it promises by is what it knows, which may be older than what the group knows.
@@ -14,7 +17,7 @@ pub(crate) fn promised(world: &mut World, index: usize) {
     let (epoch, ttl) = (view.epoch.0, world.plan.settings.ttl.min(lease.settings.ttl));
     let machine = &mut world.machines[index];
     machine.promises.retain(|(_, until)| *until > now);
-    machine.promises.push((epoch, now + (ttl - Span::from_millis(1))));
+    machine.promises.push((epoch, heard + (ttl - Span::from_millis(1))));
 }
 
 pub(crate) fn began(world: &mut World, index: usize, epoch: Epoch) {

@@ -11,13 +11,14 @@ pub(crate) fn is_well(world: &World) -> bool {
         .machines
         .iter()
         .any(|machine| matches!(machine.agent.as_ref().map(|a| a.stand()), Some(Stand::Serving { .. })));
-    serving && world.now.saturating_sub(world.last_ack) < 5_000_000
+    serving && world.now.saturating_sub(world.last_ack) < 5_000_000 && super::split_brain::is_settled(world)
 }
 
 pub(crate) fn check(world: &mut World) {
     if !is_well(world) {
         let stands: Vec<_> =
             world.machines.iter().map(|machine| machine.agent.as_ref().map(failover::Node::stand)).collect();
-        world.violate("recovery", format!("nobody serves: {stands:?}"));
+        let unsettled = super::split_brain::unsettled(world);
+        world.violate("recovery", format!("nobody serves, or {unsettled:?} is not reconciled: {stands:?}"));
     }
 }

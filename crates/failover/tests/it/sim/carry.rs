@@ -36,6 +36,9 @@ impl World {
                 self.ambush(index, trigger, false);
             }
         }
+        if !self.is_struck(index, incarnation) {
+            invariants::carried_out(self, index);
+        }
         self.set_alarm_clock(index);
     }
 
@@ -71,7 +74,7 @@ impl World {
                 }
             }
             Command::Promise { to, attempt } => {
-                invariants::promised(self, index);
+                invariants::promised(self, index, to, attempt);
                 let event = Event::Promised { from: node(index), attempt };
                 if let Some(to) = self.index_of(to) {
                     self.send(index, to, wait, Ev::ToNode { to, event, sent: None });
@@ -123,7 +126,8 @@ impl World {
                 }
             }
             Command::Alarm(alarm) => invariants::alarmed(self, index, alarm),
-            Command::Reconcile { .. } | Command::Record(_) => {}
+            Command::Reconcile { epoch } => invariants::reconciled(self, index, epoch),
+            Command::Record(event) => invariants::recorded(self, index, event),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use failover::{Epoch, Request, Span};
+use failover::{Epoch, FailoverStrategy, Request, Settings, Span, Workload};
 
-use super::plan::{AmbushKind, FaultKind, Trigger, node};
+use super::plan::{AmbushKind, CHANGE_STRATEGY, FaultKind, Trigger, node};
 use super::world::{Ev, World};
 
 impl World {
@@ -134,6 +134,12 @@ impl World {
             3 if settings.candidates.len() > 2 && usize::from(settings.sync) + 2 < settings.candidates.len() + 1 => {
                 settings.candidates.pop();
                 settings.first = None;
+            }
+            CHANGE_STRATEGY if settings.workload == Workload::Service => {
+                let split = settings.strategy == FailoverStrategy::SplitBrainAllowed;
+                settings.ladder = if split { Settings::ladder_of(settings.ttl.part(4)) } else { Vec::new() };
+                settings.strategy =
+                    if split { FailoverStrategy::AbsoluteConsistency } else { FailoverStrategy::SplitBrainAllowed };
             }
             4 => settings.candidates = self.plan.settings.candidates.clone(),
             _ => settings.renew = settings.renew.times(2).part(3).max(self.plan.settings.renew.part(2)),

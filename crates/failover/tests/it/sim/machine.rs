@@ -1,6 +1,8 @@
 //! A machine: a clock of its own speed, an agent that may be paused or dead, a workload and its watchdog.
 
-use failover::{Durable, LocalTime, Node};
+use std::collections::BTreeMap;
+
+use failover::{Attempt, Durable, Epoch, FlightRecorder, LocalTime, Node, NodeId};
 
 use super::db::Db;
 
@@ -36,6 +38,15 @@ pub(crate) struct Machine {
     pub(crate) touched: Vec<u64>,
     /// Promises given: the holder's epoch, and their end on this machine's clock, with the start of the machine.
     pub(crate) promises: Vec<(u64, LocalTime)>,
+    /// When it was first asked for each promise, on this machine's clock.
+    pub(crate) asked: BTreeMap<(NodeId, Attempt), LocalTime>,
+    pub(crate) recorder: FlightRecorder,
+    /// How the node stood by its own records.
+    pub(crate) recorded: String,
+    /// When, in real time, a node that serves learned of a later epoch than this one, which it serves.
+    pub(crate) met: Option<(u64, Epoch)>,
+    /// Of which epoch its agent has said that it is served without a lease.
+    pub(crate) degraded: Option<Epoch>,
 }
 
 impl Machine {
@@ -61,6 +72,11 @@ impl Machine {
             exhausted: false,
             touched: Vec::new(),
             promises: Vec::new(),
+            asked: BTreeMap::new(),
+            recorder: FlightRecorder::new(),
+            recorded: String::new(),
+            met: None,
+            degraded: None,
         }
     }
 

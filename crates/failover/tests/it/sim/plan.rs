@@ -1,7 +1,7 @@
 //! What a schedule consists of: the cluster, how bad the network is, and which faults strike when.
 
 use failover::settings::{Candidate, Failback, Promotion, Remote};
-use failover::{NodeId, Settings, Span, Workload};
+use failover::{FailoverStrategy, NodeId, Settings, Span, Workload};
 
 use super::rng::Rng;
 
@@ -24,11 +24,13 @@ pub(crate) enum Theme {
     Fences,
     /// Clocks that stop with their machine: what the lease cannot survive, and the sync gate must.
     StoppedClocks,
+    /// Services that may serve without a lease, cut off, paused and killed.
+    SplitBrain,
     /// Nothing at all: what must run, runs.
     Calm,
 }
 
-pub(crate) const THEMES: [Theme; 9] = [
+pub(crate) const THEMES: [Theme; 10] = [
     Theme::Storm,
     Theme::Links,
     Theme::Pauses,
@@ -37,6 +39,7 @@ pub(crate) const THEMES: [Theme; 9] = [
     Theme::Drift,
     Theme::Fences,
     Theme::StoppedClocks,
+    Theme::SplitBrain,
     Theme::Calm,
 ];
 
@@ -209,11 +212,13 @@ impl Plan {
         let heal_at = ttl * 3 + rng.between(ttl * 4, ttl * 14);
         let count = if rough { rng.between(1, 12) } else { 0 };
         let faults = (0..count).map(|_| fault(&mut rng, theme, machines, ttl, heal_at)).collect();
-        let lurking = if matches!(theme, Theme::Storm | Theme::Pauses | Theme::Fences | Theme::StoppedClocks) {
-            rng.between(0, 5)
-        } else {
-            0
-        };
+        let lurking =
+            if matches!(theme, Theme::Storm | Theme::Pauses | Theme::Fences | Theme::StoppedClocks | Theme::SplitBrain)
+            {
+                rng.between(0, 5)
+            } else {
+                0
+            };
         let ambushes = (0..lurking)
             .map(|_| Ambush {
                 on: TRIGGERS[rng.index(TRIGGERS.len())],
@@ -232,7 +237,8 @@ fn settings(rng: &mut Rng, theme: Theme) -> Settings {
     let prefers = rng.chance(300);
     let priority = |index: usize| if prefers { 10 - u8::try_from(index).unwrap_or(0) } else { 5 };
     let candidates = (0..count).map(|index| Candidate { node: node(index), priority: priority(index) }).collect();
-    let service = theme != Theme::StoppedClocks && rng.chance(250);
+    let split = theme == Theme::SplitBrain;
+    let service = split || (theme != Theme::StoppedClocks && rng.chance(250));
     let workload = if service { Workload::Service } else { Workload::StatefulSql };
     let mut settings = match rng.index(3) {
         0 => Settings::lan(workload, candidates),
@@ -248,6 +254,10 @@ fn settings(rng: &mut Rng, theme: Theme) -> Settings {
     if rng.chance(200) {
         settings.promotion = Promotion::RequireProof;
         settings.remote = rng.chance(700).then(|| Remote { action: "power-off".into(), within: Span::from_secs(3) });
+    }
+    if split {
+        settings.strategy = FailoverStrategy::SplitBrainAllowed;
+        settings.ladder.clear();
     }
     if prefers && rng.chance(300) {
         settings.failback = Failback::After(settings.ttl);
@@ -273,6 +283,9 @@ fn drift(rng: &mut Rng, settings: &Settings, machines: usize, theme: Theme) -> V
         .collect()
 }
 
+/// Which [`FaultKind::Reconfigure`] changes a service's strategy.
+pub(crate) const CHANGE_STRATEGY: u8 = 6;
+
 fn fault(rng: &mut Rng, theme: Theme, machines: usize, ttl: u64, heal_at: u64) -> Fault {
     let machine = rng.index(machines);
     let any = |rng: &mut Rng| rng.index(machines + 1);
@@ -280,7 +293,8 @@ fn fault(rng: &mut Rng, theme: Theme, machines: usize, ttl: u64, heal_at: u64) -
         4 | 5 => FaultKind::OnlyPeer { machine, peer: rng.index(machines) },
         0 => FaultKind::Isolate(machine),
         1 => FaultKind::CutFromGroup(machine),
-        2 => FaultKind::Delays,
+        2 if theme != Theme::SplitBrain => FaultKind::Delays,
+        2 | 3 if theme == Theme::SplitBrain => FaultKind::Isolate(machine),
         _ => FaultKind::Cut { from: any(rng), to: any(rng) },
     };
     let pauses = |rng: &mut Rng| match rng.index(5) {
@@ -305,6 +319,8 @@ fn fault(rng: &mut Rng, theme: Theme, machines: usize, ttl: u64, heal_at: u64) -
         Theme::Links | Theme::Drift => links(rng),
         Theme::Pauses | Theme::Fences => pauses(rng),
         Theme::Group => group(rng),
+        Theme::SplitBrain if rng.chance(600) => links(rng),
+        Theme::SplitBrain if rng.chance(200) => FaultKind::Reconfigure(CHANGE_STRATEGY),
         Theme::Operators if rng.chance(600) => operators(rng),
         Theme::StoppedClocks if rng.chance(600) => FaultKind::PauseMachine { machine, clock_stops: true },
         _ => match rng.index(4) {

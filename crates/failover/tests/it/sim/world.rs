@@ -98,6 +98,10 @@ pub(crate) struct World {
     pub(crate) felled: BTreeSet<u64>,
     /// Epochs whose holder has said that it is done.
     pub(crate) parted: BTreeSet<u64>,
+    /// Who wrote in which epoch while another wrote in a later one.
+    pub(crate) beside: BTreeSet<(usize, Epoch)>,
+    /// Whose writes in which epoch were to be merged, and by which start of its agent that was said.
+    pub(crate) reconciled: BTreeMap<(usize, Epoch), Vec<u64>>,
     /// What strikes whom at the moment: links that are cut, counted.
     pub(crate) cut: BTreeMap<(usize, usize), u32>,
     pub(crate) slow: u32,
@@ -136,6 +140,8 @@ impl World {
             last_ack: 0,
             felled: BTreeSet::new(),
             parted: BTreeSet::new(),
+            beside: BTreeSet::new(),
+            reconciled: BTreeMap::new(),
             cut: BTreeMap::new(),
             slow: 0,
             triggered: BTreeMap::new(),
@@ -348,6 +354,20 @@ impl World {
         let machine = &mut self.machines[index];
         let Some(agent) = machine.agent.as_mut().filter(|_| machine.up) else { return };
         let before = agent.stand();
+        match &event {
+            Event::Asked { from, attempt, .. } => {
+                machine.asked.entry((*from, *attempt)).or_insert(now);
+            }
+            Event::Answered(outcome) => {
+                if let (Some(served), Some(view)) = (machine.db.primary(), &outcome.view)
+                    && served < view.epoch
+                    && machine.met.is_none()
+                {
+                    machine.met = Some((self.now, served));
+                }
+            }
+            _ => {}
+        }
         if !matches!(event, Event::Tick | Event::Progress { .. }) {
             let text = format!("{index}: {event:?}");
             if let Some(trace) = &mut self.trace {
@@ -373,6 +393,8 @@ impl World {
         machine.fencing_since = Some(self.now);
         machine.exhausted = false;
         machine.touched.clear();
+        machine.recorded = "resting".to_owned();
+        machine.degraded = None;
         machine.agent = Some(Node::start_with_mutations(node(index), machine.durable, now, self.mutations));
         self.tell(|| format!("{index}: the agent starts"));
         self.carry_out(index);
@@ -387,6 +409,7 @@ impl World {
         machine.agent_paused = 0;
         machine.incarnation += 1;
         machine.hampered = self.now;
+        machine.met = None;
         machine.fencing_since = None;
         // What the agent had begun it does not finish, but what runs, runs on until it is ended.
         machine.db.operation += 1;
@@ -416,6 +439,7 @@ impl World {
         machine.up = true;
         machine.boot_clock(now);
         machine.promises.clear();
+        machine.asked.clear();
         self.tell(|| format!("{index}: the machine boots"));
         let delay = self.rng.between(0, 2_000_000);
         self.after(delay, Ev::AgentUp { machine: index });
