@@ -31,5 +31,6 @@ pub fn now() -> LocalTime {
     LocalTime::from_micros(seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000))
 }
 
-/// The variable in the environment by which processes of a hold are known; its value is the path of the hold's socket.
+/// The variable in the environment by which processes of a hold are known; its value is the path of the hold's socket
+/// and the folder that this is in.
 pub const MARK: &str = "FLT_HOLD";

@@ -32,14 +32,14 @@ pub struct InsideParts {
 /// # Errors
 /// If the program cannot be started.
 pub fn inside(parts: &InsideParts) -> io::Result<i32> {
-    if let Some(parent) = parts.parent {
+    if parts.unshare {
+        // The namespace ends with this process, so this process may end as hard as the supervisor does. Without a
+        // namespace it must outlive the supervisor, to end what it runs.
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have died before that was in force.
-        if getppid().and_then(|pid| u32::try_from(pid.as_raw_pid()).ok()) != Some(parent) {
+        // The supervisor may have died before that was in force.
+        if getppid().and_then(|pid| u32::try_from(pid.as_raw_pid()).ok()) != parts.parent {
             return Err(io::Error::other("the supervisor is gone"));
         }
-    }
-    if parts.unshare {
         return Err(in_namespace(parts));
     }
     set_child_subreaper(Some(getpid()))?;

@@ -57,8 +57,8 @@ pub async fn supervise(parts: HoldParts) -> Result<(), HoldError> {
     let _lock = take_place(&parts.socket).await?;
     set_child_subreaper(Some(getpid())).map_err(|error| failed("adopt orphans")(error.into()))?;
     let mut children = signal(SignalKind::child()).map_err(failed("hear of children"))?;
-    let held = Held::new(OsString::from(&parts.socket), parts.program.clone(), parts.unit.clone(), namespaces());
-    held.reap();
+    let mark = mark(&parts.socket).map_err(failed("look at the folder"))?;
+    let held = Held::new(mark, parts.program.clone(), parts.unit.clone(), namespaces());
     held.kill().await;
     let listener = listen(&parts.socket).map_err(failed("listen"))?;
     let stop = CancellationToken::new();
@@ -106,6 +106,17 @@ async fn take_place(socket: &Path) -> Result<File, HoldError> {
 /// The file that a supervisor locks, with its process's number in it.
 pub(super) fn lock_path(socket: &Path) -> PathBuf {
     socket.with_extension("lock")
+}
+
+/// By what processes of this hold are known: its path, and the folder itself, for where containers share a machine and call
+/// their folders the same.
+fn mark(socket: &Path) -> io::Result<OsString> {
+    use std::os::unix::fs::MetadataExt as _;
+    let socket = std::path::absolute(socket)?;
+    let folder = fs::metadata(socket.parent().unwrap_or(&socket))?;
+    let mut mark = OsString::from(&socket);
+    mark.push(format!("@{:x}:{:x}", folder.dev(), folder.ino()));
+    Ok(mark)
 }
 
 /// Whether PID namespaces can be made here.
