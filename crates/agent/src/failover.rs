@@ -68,6 +68,7 @@ struct Running {
 }
 
 /// What a driver is told.
+#[allow(clippy::large_enum_variant, reason = "answers are the most frequent")]
 enum Inbox {
     /// Something that its node wants to know.
     Event(failover::Event),

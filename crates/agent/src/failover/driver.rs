@@ -258,7 +258,7 @@ impl Driver {
                 self.jobs.act(epoch, target, remote);
             }
             Command::Reconcile { epoch } => {
-                self.alarm(format!("served epoch {epoch} beside another node, and has yielded"))
+                self.alarm(format!("served epoch {epoch} beside another node, and has yielded"));
             }
             Command::Alarm(alarm) => self.alarm(alarm.to_string()),
             Command::Record(event) => {
