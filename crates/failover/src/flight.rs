@@ -251,3 +251,6 @@ fn span_of(lanes: &[Lane<'_>]) -> Option<(i128, i128)> {
     let last = extents.iter().map(|(_, last)| *last).max()?;
     Some((first, (last - first).max(1)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,3 +284,6 @@ impl Node {
     /// How many requests may be without an answer; an older one counts as lost, and its answer proves nothing.
     pub const MAX_PENDING: usize = 64;
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,7 +173,8 @@ pub enum Command {
         /// Its epoch.
         epoch: Epoch,
     },
-    /// Acknowledge writes by this set from now on; answered by [`Event::SyncInForce`].
+    /// Acknowledge writes by this set from now on; answered by [`Event::SyncInForce`]. A set with a lower serial than
+    /// one that was begun later is dropped, however long it takes: it must never take the later one's place.
     ApplySync {
         /// Which beginning of the set this is.
         serial: u64,

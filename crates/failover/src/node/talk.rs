@@ -209,7 +209,8 @@ impl Node {
     }
 
     pub(super) fn promised(&mut self, from: NodeId, attempt: Attempt) {
-        if let Some(poll) = self.polls.get_mut(&attempt) {
+        let known = self.settings.as_ref().is_some_and(|settings| settings.priority(from).is_some());
+        if let Some(poll) = self.polls.get_mut(&attempt).filter(|_| known) {
             poll.given.insert(from);
             poll.arrived = poll.arrived.saturating_add(1);
             self.count_promises(attempt);

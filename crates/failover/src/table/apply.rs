@@ -8,7 +8,7 @@ use super::lease::{Beat, Handoff, Lease, Phase, RemoteTurn, Switchover};
 use super::request::{Answer, Author, FenceProof, Refusal, Request};
 use crate::ids::{Attempt, ClusterName, Epoch, NodeId, Position, Round};
 use crate::mutation::{Mutation, Mutations};
-use crate::settings::{Failback, Settings};
+use crate::settings::{Failback, Rung, Settings, SettingsError};
 use crate::time::LogTime;
 
 impl LeaseTable {
@@ -239,6 +239,12 @@ impl Lease {
         position: Option<Position>,
     ) -> Result<Answer, Refusal> {
         self.is_held_by(node, epoch)?;
+        if let FenceProof::Rung(Rung::Action(name)) = proof
+            && name.len() > Settings::MAX_ACTION_BYTES
+        {
+            // It is kept by every member, and its length is the asker's to choose.
+            return Err(SettingsError::Action(name.len()).into());
+        }
         self.phase = Phase::Fenced;
         self.proof = Some(proof.clone());
         self.switchover = None;
@@ -300,3 +306,6 @@ impl Lease {
         Ok(Answer::Noted)
     }
 }
+
+#[cfg(test)]
+mod tests;

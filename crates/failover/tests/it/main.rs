@@ -5,6 +5,7 @@
 mod invariants;
 mod model;
 mod mutations;
+mod requests;
 mod scenarios;
 mod sim;
 mod simulate;

@@ -9,28 +9,38 @@
 
 mod world;
 
+use std::time::Duration;
+
 use failover::mutation::{Mutation, Mutations};
 use stateright::{Checker, HasDiscoveries, Model as _};
 
+use crate::simulate::variable;
 use world::{Budget, Model};
 
 /// Explores, and says how many states there were and which property failed.
-fn explore(name: &str, budget: Budget, mutations: Mutations) -> (usize, Vec<&'static str>) {
+fn explore(name: &str, budget: Budget, mutations: Mutations, within: Option<Duration>) -> (usize, Vec<&'static str>) {
     let began = std::time::Instant::now();
-    let checker =
-        Model { budget, mutations }.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = Model { budget, mutations }.checker().finish_when(HasDiscoveries::AnyFailures);
+    let checker = match within {
+        Some(within) => checker.threads(1).timeout(within),
+        None => checker.threads(2),
+    };
+    let checker = checker.spawn_bfs().join();
     let reached = checker.discovery("reached: the other takes over").is_some();
     assert!(
-        reached || mutations != Mutations::NONE || budget.horizon < 3,
+        reached || mutations != Mutations::NONE || budget.horizon < 3 || within.is_some(),
         "{name}: no order of events leads to a failover"
     );
     let failed: Vec<&'static str> =
         checker.discoveries().into_keys().filter(|name: &&'static str| !name.starts_with("reached: ")).collect();
     let states = checker.unique_state_count();
+    let whole = within.is_none_or(|within| began.elapsed() < within);
     println!(
-        "model {name}: {states} states, depth {}, {:.1} s, failed: {failed:?}",
+        "model {name}: {states} states, depth {}, {:.1} s, {}, {}, failed: {failed:?}",
         checker.max_depth(),
-        began.elapsed().as_secs_f64()
+        began.elapsed().as_secs_f64(),
+        if whole { "all there are" } else { "and there are more" },
+        most_memory()
     );
     (states, failed)
 }
@@ -48,7 +58,7 @@ const ROWS: [(&str, Budget); 5] = [
 fn no_order_of_events_breaks_an_invariant() {
     let mut total = 0;
     for (name, budget) in ROWS {
-        let (states, failed) = explore(name, budget, Mutations::NONE);
+        let (states, failed) = explore(name, budget, Mutations::NONE, None);
         assert!(failed.is_empty(), "{name}: {failed:?}");
         assert!(states > 1_000, "{name}: the adversary can do nothing");
         total += states;
@@ -56,12 +66,36 @@ fn no_order_of_events_breaks_an_invariant() {
     println!("model: {total} states in all");
 }
 
-/// A longer horizon and everything at once: as long as it takes. `cargo test -p failover --test it -- --ignored everything_at_once`.
+/// Longer horizons and more at once, the one named by `FLT_ROW`, for `FLT_SECONDS` each or until all is explored:
+/// `cargo test -p failover --test it -- --ignored --nocapture larger_rows`.
 #[test]
 #[ignore = "takes long, and much memory"]
-fn everything_at_once() {
-    let all = Budget { horizon: 5, duplicates: 1, pauses: 1, crashes: 1, lost_ticks: 1, failing_rungs: 1 };
-    assert_eq!(explore("everything", all, Mutations::NONE).1, Vec::<&str>::new());
+fn larger_rows() {
+    let number = |name: &str| variable(name).and_then(|text| text.parse::<usize>().ok());
+    let within = Duration::from_secs(number("FLT_SECONDS").unwrap_or(600) as u64);
+    let only = number("FLT_ROW");
+    for (row, (name, budget)) in LARGER_ROWS.into_iter().enumerate() {
+        if only.is_none_or(|only| only == row) {
+            assert_eq!(explore(name, budget, Mutations::NONE, Some(within)).1, Vec::<&str>::new(), "{name}");
+        }
+    }
+}
+
+const LARGER_ROWS: [(&str, Budget); 6] = [
+    ("a crash and a pause", Budget { horizon: 1, pauses: 1, crashes: 1, ..Budget::NONE }),
+    ("a pause, longer", Budget { horizon: 2, pauses: 1, ..Budget::NONE }),
+    ("a crash, longer", Budget { horizon: 2, crashes: 1, ..Budget::NONE }),
+    ("a crash and a pause, longer", Budget { horizon: 2, pauses: 1, crashes: 1, ..Budget::NONE }),
+    ("delays and loss, longer", Budget { horizon: 4, ..Budget::NONE }),
+    ("everything", Budget { horizon: 5, duplicates: 1, pauses: 1, crashes: 1, lost_ticks: 1, failing_rungs: 1 }),
+];
+
+/// The most memory that this process has had, where that can be read.
+fn most_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.map_or_else(String::new, |kilobytes| format!("{} MB at most", kilobytes / 1_024))
 }
 
 /// The model is worth something only if it finds what is wrong.
@@ -76,7 +110,7 @@ fn the_model_finds_deliberate_faults() {
         (Mutation::TrustFailedRung, Budget { failing_rungs: 1, ..calm }),
     ];
     for (mutation, budget) in found {
-        let (_, failed) = explore(&format!("{mutation:?}"), budget, Mutations::only(mutation));
+        let (_, failed) = explore(&format!("{mutation:?}"), budget, Mutations::only(mutation), None);
         assert!(!failed.is_empty(), "the model does not find {mutation:?}");
     }
 }

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use failover::mutation::Mutations;
 
-use crate::sim::{Plan, plan::THEMES, play, shrink::shrink};
+use crate::sim::{Plan, Theme, plan::THEMES, play, shrink::shrink};
 
 /// Plays these seeds; the first violation is shrunk and told with what is needed to see it again.
-fn play_all(seeds: std::ops::Range<u64>, within: Duration) -> BTreeMap<String, (u64, u64, u64, u64)> {
+fn play_all(
+    seeds: std::ops::Range<u64>,
+    within: Duration,
+    only: Option<Theme>,
+) -> BTreeMap<String, (u64, u64, u64, u64)> {
     let began = std::time::Instant::now();
     let mut told = BTreeMap::new();
     for seed in seeds {
-        let plan = Plan::from_seed(seed);
+        let plan = only.map_or_else(|| Plan::from_seed(seed), |theme| Plan::themed(seed, theme));
         let run = play(&plan, Mutations::NONE, false);
         if let Some(violation) = run.violation {
             fail(&plan, &violation);
@@ -34,12 +38,13 @@ fn fail(plan: &Plan, violation: &crate::sim::Violation) -> ! {
     let run = play(&small, Mutations::NONE, true);
     let tail = run.trace.len().saturating_sub(80);
     panic!(
-        "seed {} violates \"{}\" at {} µs: {}\n{small:#?}\n{}\n\nsee it again: just simulate-replay {}",
+        "seed {} violates \"{}\" at {} µs: {}\n{small:#?}\n{}\n\nsee it again: FLT_THEME={:?} just simulate-replay {}",
         plan.seed,
         violation.invariant,
         violation.at,
         violation.what,
         run.trace[tail..].iter().map(|line| line.chars().take(260).collect::<String>()).collect::<Vec<_>>().join("\n"),
+        plan.theme,
         plan.seed
     );
 }
@@ -56,8 +61,8 @@ fn report(told: &BTreeMap<String, (u64, u64, u64, u64)>, took: Duration) {
 #[test]
 fn thousands_of_schedules_violate_nothing() {
     let began = std::time::Instant::now();
-    let mut told = play_all(0..1_000, Duration::from_secs(600));
-    for (theme, more) in play_all(1_000..CI_SCHEDULES, Duration::from_secs(25)) {
+    let mut told = play_all(0..1_000, Duration::from_secs(600), None);
+    for (theme, more) in play_all(1_000..CI_SCHEDULES, Duration::from_secs(20), None) {
         let row = told.entry(theme).or_default();
         *row = (row.0 + more.0, row.1 + more.1, row.2 + more.2, row.3 + more.3);
     }
@@ -67,7 +72,7 @@ fn thousands_of_schedules_violate_nothing() {
 
 const CI_SCHEDULES: u64 = 6_000;
 
-/// `FLT_SCHEDULES` seeds from `FLT_SEED` on, on every core: `just simulate`.
+/// `FLT_SCHEDULES` seeds from `FLT_SEED` on, on every core, of the kind that `FLT_THEME` names or of all: `just simulate`.
 #[test]
 #[ignore = "plays as many schedules as it is told to"]
 fn on_demand() {
@@ -82,7 +87,8 @@ fn on_demand() {
             .map(|thread| {
                 let from = first + thread * share;
                 let to = (from + share).min(first + count);
-                scope.spawn(move || play_all(from..to, Duration::MAX))
+                let theme = theme_named();
+                scope.spawn(move || play_all(from..to, Duration::MAX, theme))
             })
             .collect();
         for player in players {
@@ -100,12 +106,16 @@ fn on_demand() {
 #[ignore = "tells one schedule"]
 fn replay() {
     let seed = variable("FLT_SEED").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let theme = variable("FLT_THEME");
-    let named = THEMES.into_iter().find(|known| theme.as_deref() == Some(format!("{known:?}").as_str()));
-    let plan = named.map_or_else(|| Plan::from_seed(seed), |theme| Plan::themed(seed, theme));
+    let plan = theme_named().map_or_else(|| Plan::from_seed(seed), |theme| Plan::themed(seed, theme));
     let run = play(&plan, Mutations::NONE, true);
     println!("{plan:#?}\n{}", run.trace.join("\n"));
     println!("{} events, {} acknowledged writes, violation: {:?}", run.events, run.acked, run.violation);
+}
+
+/// The kind of schedules that `FLT_THEME` names.
+fn theme_named() -> Option<Theme> {
+    let theme = variable("FLT_THEME")?;
+    THEMES.into_iter().find(|known| theme == format!("{known:?}"))
 }
 
 #[test]
@@ -118,6 +128,6 @@ fn the_same_seed_is_the_same_run() {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a test is told its seeds by the environment")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

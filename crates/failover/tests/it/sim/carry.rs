@@ -210,7 +210,10 @@ impl World {
                 return;
             }
             Deed::Sync { serial, set } => {
-                if self.machines[machine].incarnation == incarnation && self.machines[machine].db.primary().is_some() {
+                // However they overtake each other, an earlier set never takes the place of a later one.
+                let db = &self.machines[machine].db;
+                let current = db.primary().is_some() && serial >= db.serial;
+                if self.machines[machine].incarnation == incarnation && current {
                     self.machines[machine].db.apply_sync(Some(set), serial);
                 }
                 return;
