@@ -10,3 +10,5 @@ pub const NODE: &[u8] = b"flotilla/node/1";
 pub const HEADS: &[u8] = b"flotilla/heads/1";
 /// Artifacts by hash, in iroh-blobs' protocol.
 pub const BLOBS: &[u8] = b"flotilla/blobs/1";
+/// The coordinators that order as a group, to one another.
+pub const GROUP: &[u8] = b"flotilla/group/1";

@@ -1,5 +1,6 @@
 //! What members say to a coordinator. The caller is whoever the connection belongs to; no message names them.
 
+mod group;
 mod lease;
 
 use failover::{Attempt, ClusterName, Outcome};
@@ -7,6 +8,7 @@ use irpc::channel::{mpsc, oneshot};
 use irpc::rpc_requests;
 use serde::{Deserialize, Serialize};
 
+pub use group::{ChangeError, GROUP_MAX, GroupMember, GroupStatus};
 pub use lease::{LEASE_BYTES_MAX, LEASE_VIEWS_MAX, LeaseError, LeaseViews};
 
 use crate::addr::PeerAddr;
@@ -132,6 +134,19 @@ pub enum Control {
         cluster: Option<ClusterName>,
         /// Only those after this one, by name: where the answer before ended.
         after: Option<ClusterName>,
+    },
+    /// How the coordinators' group stands; nothing where one coordinator orders alone.
+    #[rpc(tx = oneshot::Sender<Result<Option<GroupStatus>, Denied>>)]
+    #[wrap(AskGroup)]
+    Group,
+    /// An admin with the right to grant changes who orders: the first change makes a group.
+    #[rpc(tx = oneshot::Sender<Result<GroupStatus, ChangeError>>)]
+    #[wrap(ChangeGroup)]
+    ChangeGroup {
+        /// Who becomes a member.
+        add: Vec<NodeId>,
+        /// Who is one no more.
+        remove: Vec<NodeId>,
     },
 }
 

@@ -1,13 +1,26 @@
-//! Who orders leases: a coordinator alone, with a log on its disk.
+//! Who orders the ledger and the leases: a coordinator alone, or a group of three or five that agree by Raft.
 //!
-//! What a lease request means is decided by [`failover::LeaseTable`]; here it is put into an order that survives a crash
-//! before anybody is told.
+//! What a request about a lease means is decided by [`failover::LeaseTable`], and which entry may follow which by
+//! [`protocols::FleetState`]; here both are put into one order that survives crashes. A leader can order and withhold. It
+//! cannot forge: every member checks every entry's signature before it takes it.
 
 mod alone;
+mod batch;
 mod boottime;
+mod call;
+mod group;
+mod log;
+mod machine;
+mod network;
+mod types;
 mod views;
 
 pub use alone::Alone;
+pub use call::{CALL_BYTES_MAX, Call, GroupCall, GroupMessage, GroupProtocol, ProposeError, Reply, Transport};
+pub use group::{Carry, EnterError, Group, GroupError, Options, Timing};
+pub use log::LogError;
+pub use machine::Ledger;
+pub use types::Unfit;
 pub use views::{Ask, Views};
 
 use std::pin::Pin;
