@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use irpc::channel::mpsc;
 use protocols::control::{
-    ControlMessage, Denied, Echoed, NodeReport, PUSH_RECORDS_MAX, TAIL_BATCH_BYTES_MAX, TAIL_BATCH_MAX, TailBatch,
-    Welcome,
+    ChangeError, ControlMessage, Denied, Echoed, NodeReport, PUSH_RECORDS_MAX, TAIL_BATCH_BYTES_MAX, TAIL_BATCH_MAX,
+    TailBatch, Welcome,
 };
 use protocols::entry::{Head, Verb};
 use protocols::heartbeat::{Beat, BeatAck};
@@ -62,6 +62,17 @@ impl Coordinator {
             }
             M::Leases(m) => {
                 let answer = self.lease_views(caller, m.inner.cluster, m.inner.after).await;
+                m.tx.send(answer).await
+            }
+            M::Group(m) => {
+                let answer = self.group_status(caller).await;
+                m.tx.send(answer).await
+            }
+            M::ChangeGroup(m) => {
+                // Goes on when the caller hangs up: half a change would be worse.
+                let (this, add, remove) = (Arc::clone(&self), m.inner.add, m.inner.remove);
+                let changing = tokio::spawn(async move { this.change_group(caller, add, remove).await });
+                let answer = changing.await.unwrap_or_else(|e| Err(ChangeError::Lost(e.to_string())));
                 m.tx.send(answer).await
             }
         };

@@ -1,7 +1,8 @@
 //! The coordinator itself: what it holds, how it is opened, and its slow loops.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use protocols::record::{FACTS_STABLE, VerifiedRecord};
 use protocols::seal::Sealed;
 use protocols::store::{LedgerError, Records, Store, StoreError, Values};
 use protocols::{FleetState, Kind, Millis, NodeId, SecretKey, SignedEntry, SignedRecord, alpn};
+use quorum::Transport;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -108,7 +110,10 @@ pub struct Coordinator {
     pub(crate) seen: Mutex<Option<Seen>>,
     pub(crate) claimants: mpsc::Sender<NodeId>,
     claimed: Mutex<Option<mpsc::Receiver<NodeId>>>,
-    pub(crate) leases: quorum::Alone,
+    pub(crate) leases: Arc<quorum::Alone>,
+    pub(crate) transport: OnceLock<Arc<dyn Transport>>,
+    /// The data folder.
+    pub(crate) dir: PathBuf,
     pub(crate) records: Records,
     pub(crate) wire: Arc<dyn Wire>,
     pub(crate) liveness: Mutex<Liveness>,
@@ -137,7 +142,8 @@ impl Coordinator {
             return Err(OpenError::NotACoordinator(me));
         }
         let values = Values::new(Arc::clone(&store));
-        let leases = quorum::Alone::open(store.dir().join(LEASES_FILE));
+        let leases = Arc::new(quorum::Alone::open(store.dir().join(LEASES_FILE)));
+        let dir = store.dir().to_owned();
         let records = Records::open(store)?;
         let mut heads = Heads::default();
         let (held, asking) = hold::at_start(&values, &order.state(), me, &mut heads)?;
@@ -158,6 +164,8 @@ impl Coordinator {
             claimants,
             claimed: Mutex::new(Some(claimed)),
             leases,
+            transport: OnceLock::new(),
+            dir,
             records,
             wire,
             liveness: Mutex::default(),
@@ -235,6 +243,10 @@ impl Coordinator {
         }
         if protocol == alpn::ENROLL {
             return !state.revoked().contains_key(&peer);
+        }
+        // Of coordinators, who is a member of the group is for the group to say.
+        if protocol == alpn::GROUP {
+            return state.is_coordinator(peer);
         }
         // Documents too: agents' values are sealed to coordinators, and the ledger is for all members to read.
         state.knows(peer)
@@ -324,6 +336,9 @@ impl Coordinator {
             self.keep_house(stop.clone()),
             self.declared_loop(stop.clone())
         );
+        if let Some(group) = self.chair.group() {
+            group.shutdown().await;
+        }
     }
 
     async fn keep_house(&self, stop: CancellationToken) {

@@ -30,18 +30,19 @@ impl Coordinator {
     }
 
     async fn configure_declared(&self) -> Result<(), LeaseError> {
-        let declared = clusters(&self.state());
-        if declared.is_empty() || self.orders_leases().is_err() {
+        if clusters(&self.state()).is_empty() || !self.leads_leases() {
             return Ok(());
         }
-        let configured = self.configured().await?;
+        let Some(configured) = self.configured().await? else { return Ok(()) };
+        // After the reading, which brought the ledger of a leader up to date: an old declaration must not win.
+        let declared = clusters(&self.state());
         for (name, cluster) in declared {
             if configured.get(&name).is_some_and(|settings| *settings == cluster.settings) {
                 continue;
             }
             let request = Request::Configure(Arc::clone(&cluster.settings));
             let ask = Ask { cluster: name.clone(), author: Author::Admin, attempt: Attempt::default(), request };
-            match self.leases.ask(ask).await?.answer {
+            match self.order_lease(ask).await?.answer {
                 Ok(_) => tracing::info!(cluster = %name, generation = cluster.generation, "settings are in force"),
                 Err(refusal) => tracing::warn!(cluster = %name, %refusal, "settings are refused"),
             }
@@ -49,16 +50,20 @@ impl Coordinator {
         Ok(())
     }
 
-    async fn configured(&self) -> Result<BTreeMap<ClusterName, Arc<Settings>>, LeaseError> {
+    /// What is in force; nothing if that may be old.
+    async fn configured(&self) -> Result<Option<BTreeMap<ClusterName, Arc<Settings>>>, LeaseError> {
         let mut found = BTreeMap::new();
         let mut after = None;
         loop {
-            let page = self.leases.views(Views { after: after.take(), ..Views::default() }).await?;
+            let page = self.read_leases(Views { after: after.take(), ..Views::default() }).await?;
+            if !page.exact {
+                return Ok(None);
+            }
             let last = page.views.last().map(|(name, _)| name.clone());
             found.extend(page.views.into_iter().filter_map(|(name, view)| Some((name, view.settings?))));
             match last.filter(|_| page.more) {
                 Some(last) => after = Some(last),
-                None => return Ok(found),
+                None => return Ok(Some(found)),
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::NodeId;
-use protocols::control::{Hello, NodeReport, Report, Tail, Watch};
+use protocols::control::{AskGroup, Hello, NodeReport, Report, Tail, Watch};
 use protocols::entry::Role;
 use protocols::incoming::Incoming;
 use tokio::time::{Instant, timeout};
@@ -136,6 +136,9 @@ impl Coordinator {
                     None => return Ok(()),
                 },
                 _ = ticks.tick() => {
+                    if let Ok(Ok(Ok(status))) = timeout(ANSWER_DEADLINE, client.rpc(AskGroup)).await {
+                        self.note_group(fellow, status);
+                    }
                     let asked = Instant::now();
                     let request = Report { nodes: Vec::new(), prefix: NO_RECORDS.into() };
                     let stream = timeout(ANSWER_DEADLINE, client.server_streaming(request, QUEUED)).await;

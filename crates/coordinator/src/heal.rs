@@ -103,7 +103,8 @@ impl Coordinator {
 
     async fn look_into(&self, member: NodeId) {
         let Some(claimed) = lock(&self.heads).of(member) else { return };
-        if self.is_here(claimed) {
+        // What a group has not agreed on is not taken from anybody, and what it has agreed on comes by itself.
+        if self.is_here(claimed) || self.chair.as_member().is_some() {
             lock(&self.heads).settle(member);
             self.refresh_hold();
             return;
@@ -166,6 +167,12 @@ impl Coordinator {
 
     /// Takes what somebody sent of its chain. A chain that differs is judged; false if it is not to be followed.
     pub(crate) async fn take_from(&self, member: NodeId, entries: Vec<SignedEntry>) -> Result<(), String> {
+        if self.chair.as_member().is_some_and(|group| !group.has(member)) {
+            let first = entries.first().and_then(|e| e.clone().verify().ok()).map(|e| e.seq());
+            if first.is_none_or(|seq| seq > self.state().head().seq) {
+                return Err("it has entries that the group of coordinators has not agreed on".into());
+            }
+        }
         match self.order.extend(entries).await {
             Ok(_) => {
                 self.refresh_hold();

@@ -22,8 +22,28 @@ impl Coordinator {
             return Err(LeaseError::Bounds(format!("it may have at most {LEASE_BYTES_MAX} bytes")));
         }
         let author = self.lease_author(caller, &cluster, &request).await?;
-        self.orders_leases()?;
-        self.leases.ask(Ask { cluster, author, attempt, request }).await
+        self.order_lease(Ask { cluster, author, attempt, request }).await
+    }
+
+    /// Orders a request, wherever leases are ordered.
+    pub(crate) async fn order_lease(&self, ask: Ask) -> Result<Outcome, LeaseError> {
+        if let Some(group) = self.chair.as_member() {
+            self.unheld()?;
+            return group.ask(ask).await;
+        }
+        if self.chair.is_mine() {
+            self.unheld()?;
+            return self.leases.ask(ask).await;
+        }
+        let (transport, mut last) = (self.handing_on()?, None);
+        for orderer in self.chair.orderers() {
+            match quorum::hand_on(transport.as_ref(), orderer, ask.clone()).await {
+                // Certain not to have been applied there, so it may be asked of the next one.
+                Err(error @ LeaseError::NoMajority { .. }) => last = Some(error),
+                other => return other,
+            }
+        }
+        Err(last.unwrap_or_else(|| self.elsewhere()))
     }
 
     pub(crate) async fn lease_views(
@@ -40,8 +60,7 @@ impl Coordinator {
         } else {
             return Err(LeaseError::NotAllowed("the right to read what nodes report".into()));
         };
-        self.orders_leases()?;
-        self.leases.views(Views { of, cluster, after }).await
+        self.read_leases(Views { of, cluster, after }).await
     }
 
     /// Who asks, as far as the lease table tells people and nodes apart.
@@ -68,7 +87,7 @@ impl Coordinator {
         };
         // Who may not touch a candidate may not take it away from its cluster either.
         let views = Views { cluster: Some(cluster.clone()), ..Views::default() };
-        if let Some(settings) = self.leases.views(views).await?.views.pop().and_then(|(_, view)| view.settings) {
+        if let Some(settings) = self.read_leases(views).await?.views.pop().and_then(|(_, view)| view.settings) {
             nodes.extend(settings.candidates.iter().map(|c| own(c.node)));
         }
         let may = |node: &NodeId| match state.members().get(node) {
@@ -81,13 +100,40 @@ impl Coordinator {
         Err(LeaseError::NotAllowed(format!("the right to publish on every candidate of `{cluster}`")))
     }
 
-    /// Leases are where the ledger is ordered, and held back with it.
-    pub(crate) fn orders_leases(&self) -> Result<(), LeaseError> {
-        let state = self.state();
-        if !self.chair.is_mine() {
-            let leader = state.orderer();
-            return Err(LeaseError::NotLeader { leader, name: self.name_of(leader) });
+    pub(crate) async fn read_leases(&self, views: Views) -> Result<LeaseViews, LeaseError> {
+        if let Some(group) = self.chair.as_member() {
+            return group.views(views).await;
         }
+        if self.chair.is_mine() {
+            return self.leases.views(views).await;
+        }
+        let (transport, mut last) = (self.handing_on()?, None);
+        for orderer in self.chair.orderers() {
+            match quorum::read_from(transport.as_ref(), orderer, views.clone()).await {
+                Err(error) => last = Some(error),
+                read => return read,
+            }
+        }
+        Err(last.unwrap_or_else(|| self.elsewhere()))
+    }
+
+    fn handing_on(&self) -> Result<&std::sync::Arc<dyn quorum::Transport>, LeaseError> {
+        self.transport.get().ok_or_else(|| self.elsewhere())
+    }
+
+    fn elsewhere(&self) -> LeaseError {
+        let leader = self.state().orderer();
+        LeaseError::NotLeader { leader, name: self.name_of(leader) }
+    }
+
+    /// Whether what the ledger declares about leases is for this coordinator to put in force: it orders alone, or leads.
+    pub(crate) fn leads_leases(&self) -> bool {
+        let leads = self.chair.as_member().map_or_else(|| self.chair.is_mine(), |group| group.leads());
+        leads && self.unheld().is_ok()
+    }
+
+    /// Leases are held back with the ledger.
+    pub(crate) fn unheld(&self) -> Result<(), LeaseError> {
         match self.chair.hold() {
             held @ (Hold::Split { .. } | Hold::Lacks { .. }) => Err(LeaseError::NoMajority { why: held.to_string() }),
             Hold::Free | Hold::Asking(_) => Ok(()),

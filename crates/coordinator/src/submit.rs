@@ -58,12 +58,21 @@ impl Coordinator {
             return Ok(head);
         }
         let mine = self.chair.is_mine();
+        if self.chair.as_member().is_some() && verified.seq() > self.state().head().seq + 1 {
+            // Its author has seen on another member what is about to arrive here.
+            if let Some(hash) = verified.entry().prev {
+                self.chair.echoed(Head { seq: verified.seq() - 1, hash }).await;
+            }
+        }
         if handed_on && !mine {
             return Err(SubmitError::StaleHead { head: self.state().head() });
         }
         if mine {
             let kinds = lock(&self.kinds);
             admit(&self.state(), &kinds, verified, (self.clock)())?;
+        }
+        if mine {
+            self.fits_group(verified).await.map_err(|why| SubmitError::Withheld { why })?;
         }
         self.check_blobs(verified).await?;
         let entry = verified.entry();
@@ -95,7 +104,7 @@ impl Coordinator {
     }
 
     async fn hand_over_blobs(&self, verified: &VerifiedEntry) {
-        let orderer = self.state().orderer();
+        let orderer = self.chair.orderers().first().copied().unwrap_or_else(|| self.state().orderer());
         let blobs = self.blobs_of(verified).await;
         for part in blobs.chunks(OFFER_BLOBS_MAX) {
             let request = Offer { blobs: part.to_vec(), from: self.wire.addr() };

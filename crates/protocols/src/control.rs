@@ -244,6 +244,12 @@ pub enum SubmitError {
         /// Why it cannot be reached.
         why: String,
     },
+    /// The coordinators order as a group, and too few of them are connected with each other.
+    #[error("the coordinators' group orders nothing right now: {why}")]
+    NoMajority {
+        /// Who is missing.
+        why: String,
+    },
     /// This coordinator appends nothing: there is, or may be, more of the ledger than it has.
     #[error("this coordinator takes no entries: {why}")]
     Withheld {
@@ -260,6 +266,9 @@ impl SubmitError {
             Self::NoOrderer { .. } => {
                 Some("start it again; if it is lost, let this one take its place: flt admin coordinator appoint NAME")
             }
+            Self::NoMajority { .. } => Some(
+                "what is published goes on converging; start the coordinators that are missing: flt admin coordinator list",
+            ),
             Self::Withheld { .. } => {
                 Some("see the coordinators' logs and what each of them has: flt admin coordinator list")
             }

@@ -40,6 +40,13 @@ pub trait Transport: Send + Sync + 'static {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Call(pub(crate) What);
 
+impl Call {
+    /// Whether only members of a group, or those who become it, say this.
+    pub const fn is_between_members(&self) -> bool {
+        !matches!(self.0, What::Propose(_) | What::Views(_) | What::Status)
+    }
+}
+
 /// One answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Reply(pub(crate) Said);

@@ -4,6 +4,8 @@ mod change;
 mod serve;
 mod tell;
 
+pub use tell::{hand_on, handle_alone, read_from};
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -28,9 +30,9 @@ use crate::types::{Done, Item, Member, Raft, Unfit};
 use crate::views::{Ask, Views};
 
 /// How long an item is tried again while the leader changes.
-const TRY_FOR: Duration = Duration::from_secs(8);
+const TRY_FOR: Duration = Duration::from_secs(6);
 /// The same of a ledger entry, which changes nothing when it is ordered twice.
-const TRY_ENTRY_FOR: Duration = Duration::from_secs(20);
+const TRY_ENTRY_FOR: Duration = Duration::from_secs(10);
 /// The pause before that.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the answer to a question of reading may take.
@@ -170,6 +172,11 @@ impl Group {
         self.running().is_some_and(|running| running.is_member())
     }
 
+    /// Whether this coordinator leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.running().is_some_and(|running| batch::leads(&running.raft.metrics().borrow()))
+    }
+
     /// Whether a coordinator is a member, as far as this one knows.
     pub fn has(&self, node: NodeId) -> bool {
         self.running().is_some_and(|running| {
@@ -177,6 +184,14 @@ impl Group {
             let metrics = metrics.borrow();
             metrics.membership_config.membership().nodes().any(|(id, ())| id.key() == node)
         })
+    }
+
+    /// The members, as far as this one knows.
+    pub fn members(&self) -> Vec<NodeId> {
+        let Some(running) = self.running() else { return Vec::new() };
+        let metrics = running.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.membership().nodes().map(|(id, ())| id.key()).collect()
     }
 
     /// Orders an entry of the ledger, wherever the leader is. It is on a majority's disks and in the ledger here when

@@ -2,9 +2,12 @@
 //!
 //! An entry is appended here only while the newest state names this coordinator, and while nothing is known that it
 //! lacks ([`Hold`]). Everything else is handed on to the one that orders.
+//!
+//! Where coordinators order as a group, each member orders through it, whichever one the ledger names; who is no member
+//! hands on to one that is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use protocols::control::{Receipt, Submit, SubmitError};
@@ -14,7 +17,10 @@ use protocols::{FleetState, NodeId, SignedEntry, VerifiedEntry};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use quorum::{EnterError, Group, ProposeError, Unfit};
+
 use super::{AppendError, LocalOrder, Order};
+use crate::coordinator::lock;
 use crate::wire::{BoxFuture, Wire};
 
 /// How long the one that orders may take to be reached.
@@ -80,6 +86,9 @@ pub struct Chair {
     /// Whether this process has appended as the one that orders, and still is it. What is newest then is what it wrote,
     /// whatever anybody claims.
     sure: AtomicBool,
+    group: OnceLock<Arc<Group>>,
+    /// The members of the group that others told of.
+    others_group: Mutex<Vec<NodeId>>,
 }
 
 impl std::fmt::Debug for Chair {
@@ -91,7 +100,67 @@ impl std::fmt::Debug for Chair {
 impl Chair {
     /// The order as the coordinator `me` sees it.
     pub fn new(local: LocalOrder, me: NodeId, wire: Arc<dyn Wire>, hold: Hold) -> Self {
-        Self { local, me, wire, hold: watch::Sender::new(hold), sure: AtomicBool::new(false) }
+        let hold = watch::Sender::new(hold);
+        Self {
+            local,
+            me,
+            wire,
+            hold,
+            sure: AtomicBool::new(false),
+            group: OnceLock::new(),
+            others_group: Mutex::default(),
+        }
+    }
+
+    /// The ledger here, without regard to who orders.
+    pub(crate) const fn local(&self) -> &LocalOrder {
+        &self.local
+    }
+
+    /// This coordinator.
+    pub(crate) const fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// From here on, this coordinator may be a member of a group.
+    pub(crate) fn set_group(&self, group: Arc<Group>) {
+        // Only ever set once, when the coordinator starts.
+        let _again = self.group.set(group);
+    }
+
+    /// This coordinator's place in a group.
+    pub(crate) fn group(&self) -> Option<&Arc<Group>> {
+        self.group.get()
+    }
+
+    /// The group, if this coordinator is a member.
+    pub(crate) fn as_member(&self) -> Option<&Arc<Group>> {
+        self.group.get().filter(|group| group.is_member())
+    }
+
+    /// The members of the group that this coordinator is not of, as others said.
+    pub(crate) fn others_group(&self) -> Vec<NodeId> {
+        lock(&self.others_group).clone()
+    }
+
+    /// Takes note of who the members of the group are that others told of; true if that is news.
+    pub(crate) fn set_others_group(&self, members: Vec<NodeId>) -> bool {
+        let mut known = lock(&self.others_group);
+        let news = *known != members;
+        *known = members;
+        news
+    }
+
+    /// Who is to order an entry that this coordinator hands on: the one that the ledger names, and the group's members.
+    pub(crate) fn orderers(&self) -> Vec<NodeId> {
+        let named = self.local.state().orderer();
+        let group = self.others_group();
+        let mut orderers: Vec<NodeId> = group.iter().copied().filter(|id| *id == named).collect();
+        orderers.extend(group.into_iter().filter(|id| *id != named && *id != self.me));
+        if orderers.is_empty() {
+            orderers.push(named);
+        }
+        orderers
     }
 
     /// What holds it back.
@@ -110,13 +179,16 @@ impl Chair {
         });
     }
 
-    /// Whether the newest entry names this coordinator as the one that orders.
+    /// Whether this coordinator orders: as a member of a group, or because the newest entry names it.
     pub fn is_mine(&self) -> bool {
-        self.local.state().orderer() == self.me
+        self.as_member().is_some() || (self.local.state().orderer() == self.me && lock(&self.others_group).is_empty())
     }
 
     /// Whether nobody can have seen a newer entry: this coordinator orders, and has appended since it began to.
     pub fn is_sure(&self) -> bool {
+        if self.as_member().is_some() {
+            return true;
+        }
         if !self.is_mine() {
             self.sure.store(false, Ordering::Relaxed);
         }
@@ -134,7 +206,10 @@ impl Chair {
             if let held @ Hold::Split { .. } = self.hold() {
                 return Err(AppendError::Rejected(SubmitError::Withheld { why: held.to_string() }));
             }
-            if state.orderer() == self.me {
+            if let Some(group) = self.as_member() {
+                return self.enter(group, entry).await;
+            }
+            if self.is_mine() {
                 self.free().await?;
                 if let Some(head) = self.local.append_as(self.me, entry.clone(), false).await? {
                     self.sure.store(true, Ordering::Relaxed);
@@ -142,7 +217,19 @@ impl Chair {
                 }
                 continue;
             }
-            last = match self.forward(state.orderer(), &entry).await {
+            let orderers = self.orderers();
+            let Some(orderer) = orderers.get(attempt % orderers.len()).copied() else { break };
+            last = match self.forward(orderer, &entry).await {
+                // Another member of the group may be there.
+                Err(gone @ AppendError::Rejected(SubmitError::NoOrderer { .. }))
+                    if !self.others_group().is_empty() && attempt + 1 < orderers.len() =>
+                {
+                    gone
+                }
+                // Nobody takes the place of a group.
+                Err(gone @ AppendError::Rejected(SubmitError::NoOrderer { .. })) if !self.others_group().is_empty() => {
+                    return Err(gone);
+                }
                 Err(AppendError::Rejected(gone @ SubmitError::NoOrderer { .. })) if !self.is_mine() => {
                     let verified = entry.clone().verify().map_err(|e| AppendError::Unverified(e.to_string()))?;
                     if !appoints(&verified, self.me) {
@@ -161,6 +248,29 @@ impl Chair {
             };
         }
         Err(last)
+    }
+
+    /// Appends through the group, and waits until the entry is here, so that whoever sent it finds it here.
+    async fn enter(&self, group: &Group, entry: SignedEntry) -> Result<Head, AppendError> {
+        let head = match group.enter(entry).await {
+            Ok(head) => head,
+            Err(EnterError::Unfit(Unfit::Stale(head))) => {
+                self.echoed(head).await;
+                return Err(AppendError::Stale(head));
+            }
+            Err(EnterError::Unfit(Unfit::Refused(refusal))) => return Err(AppendError::Refused(refusal)),
+            Err(EnterError::Unfit(Unfit::Unverified(why))) => return Err(AppendError::Unverified(why)),
+            Err(EnterError::Propose(error)) => {
+                let why = match error {
+                    ProposeError::NoLeader(why) => why,
+                    ProposeError::Lost(why) => format!("{why}; it is not known whether the entry was taken"),
+                    ProposeError::Overloaded => "more waits than it can take: try again in a moment".into(),
+                };
+                return Err(AppendError::Rejected(SubmitError::NoMajority { why }));
+            }
+        };
+        self.echoed(head).await;
+        Ok(head)
     }
 
     /// Appends the entry that names this coordinator itself, because the one before it is gone.
@@ -227,7 +337,7 @@ impl Chair {
     }
 
     /// Waits until an entry that was appended elsewhere is here, so that whoever sent it finds it here.
-    async fn echoed(&self, head: Head) {
+    pub(crate) async fn echoed(&self, head: Head) {
         let mut states = self.local.watch();
         let here = states.wait_for(|s| s.head().seq >= head.seq);
         let _late = timeout(ECHO_DEADLINE, here).await;

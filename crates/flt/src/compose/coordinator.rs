@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use coordinator::{BoxFuture, Clock, Coordinator, Wire, WireError};
+use coordinator::{
+    BoxFuture, CALL_BYTES_MAX, Call, Clock, Coordinator, GroupCall, GroupMessage, GroupProtocol, Reply, Timing,
+    Transport, Wire, WireError,
+};
 use mesh::blobs::{BlobConfig, BlobPlane};
 use mesh::relay::{RelayServer, RelayServerConfig, RelayTls};
 use mesh::{Mesh, MeshBuilder};
@@ -122,6 +125,7 @@ pub async fn start(parts: CoordinatorParts) -> anyhow::Result<RunningCoordinator
     let blobs = BlobPlane::open(BlobConfig::new(parts.data.join("blobs"))).await?;
     let builder = builder
         .serve::<Control>(alpn::CONTROL, super::control_limits(), Arc::clone(&server))
+        .serve::<GroupProtocol>(alpn::GROUP, group_limits(), Arc::clone(&server))
         .serve::<Enrollment>(alpn::ENROLL, super::small_limits(), server)
         .blobs(&blobs);
     let (builder, documents) = Documents::install(builder, parts.documents).await?;
@@ -144,6 +148,12 @@ pub async fn start(parts: CoordinatorParts) -> anyhow::Result<RunningCoordinator
             return Err(error.into());
         }
     };
+    let transport = Arc::new(MeshTransport(mesh.clone()));
+    if let Err(error) = role.join_group(transport, Timing::default()).await {
+        mesh.close().await;
+        blobs.shutdown().await;
+        return Err(error).context("cannot take this coordinator's place in its group");
+    }
     late.set(&role);
     if let Some(listener) = desk::open(&parts.data) {
         let (role, until) = (Arc::clone(&role), stop.clone());
@@ -225,6 +235,38 @@ impl mesh::rpc::Serve<Enrollment> for Serve {
         if let Some(role) = self.0.get() {
             role.enrollment(caller, message).await;
         }
+    }
+}
+
+impl mesh::rpc::Serve<GroupProtocol> for Serve {
+    async fn handle(self: Arc<Self>, caller: NodeId, message: GroupMessage) {
+        let GroupMessage::Call(call) = message;
+        let Some(role) = self.0.get() else { return };
+        if let Some(reply) = role.group_call(caller, call.inner.0).await {
+            // Who asked may have given up.
+            let _gone = call.tx.send(reply).await;
+        }
+    }
+}
+
+/// Entries of the group's log are larger than what members ask, and many are on their way at once.
+fn group_limits() -> mesh::rpc::RpcLimits {
+    mesh::rpc::RpcLimits { request_bytes: CALL_BYTES_MAX, concurrent: 256, ..mesh::rpc::RpcLimits::default() }
+}
+
+/// The mesh, as the group needs it.
+struct MeshTransport(Mesh);
+
+impl Transport for MeshTransport {
+    fn call(&self, to: NodeId, call: Call) -> BoxFuture<'_, Result<Reply, String>> {
+        Box::pin(async move {
+            let client: irpc::Client<GroupProtocol> = self.0.client(to, alpn::GROUP);
+            client.rpc(GroupCall(call)).await.map_err(|e| scores::chain(&e))
+        })
+    }
+
+    fn reset(&self, to: NodeId) {
+        self.0.link(to, alpn::GROUP).reset();
     }
 }
 

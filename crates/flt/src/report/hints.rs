@@ -63,7 +63,9 @@ fn of(error: &(dyn StdError + 'static)) -> Option<String> {
             SubmitError::StaleHead { .. } => Some("run the command again: it then starts from the newest entry".into()),
             SubmitError::ClockOff { .. } => Some("set this machine's clock, then run the command again".into()),
             SubmitError::Incapable { .. } => Some("see what nodes offer: flt admin node list".into()),
-            SubmitError::NoOrderer { .. } | SubmitError::Withheld { .. } => error.hint().map(Into::into),
+            SubmitError::NoOrderer { .. } | SubmitError::NoMajority { .. } | SubmitError::Withheld { .. } => {
+                error.hint().map(Into::into)
+            }
             SubmitError::Unverified(_) | SubmitError::MissingBlob(_) | SubmitError::Storage(_) => None,
         };
     }

@@ -66,7 +66,9 @@ pub enum ChangeError {
         why: String,
     },
     /// A coordinator to be added takes too long.
-    #[error("`{name}` did not catch up within {seconds} seconds, so nothing was changed: look at its log and try again")]
+    #[error(
+        "`{name}` did not catch up within {seconds} seconds, so nothing was changed: look at its log and try again"
+    )]
     Slow {
         /// Its name.
         name: String,

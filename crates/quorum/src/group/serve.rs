@@ -34,7 +34,7 @@ impl Group {
                 Ok(member) => Said::Prepared(member),
                 Err(error) => Said::Failed(error.to_string()),
             },
-            What::Propose(items) => self.proposed(items).await,
+            What::Propose(items) => self.proposed(self.has(caller), items).await,
             What::Views(views) => match self.running().filter(|r| r.is_member()) {
                 // Handed on by another member already: read here, whoever leads by now.
                 Some(running) if self.has(caller) => Said::Views(Ok(running.read_here(&views).await)),
@@ -77,7 +77,8 @@ impl Group {
         Ok(running)
     }
 
-    async fn proposed(&self, items: Vec<Item>) -> Said {
+    /// What a member hands on is not handed on again; what others do, may be once.
+    async fn proposed(&self, by_member: bool, items: Vec<Item>) -> Said {
         let Some(running) = self.running().filter(|r| r.is_member()) else { return Said::NotAMember };
         // Only what members' clients ask; the clock and the beginning are the leader's own.
         let foreign = |item: &Item| matches!(item, Item::Entry(_) | Item::Ask(_));
@@ -88,7 +89,7 @@ impl Group {
             .into_iter()
             .map(|item| {
                 let running = Arc::clone(&running);
-                tokio::spawn(async move { running.enqueue(item, true).await })
+                tokio::spawn(async move { running.enqueue(item, by_member).await })
             })
             .collect();
         let mut results = Vec::with_capacity(waiting.len());

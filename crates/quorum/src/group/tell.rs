@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
+use failover::Outcome;
+use protocols::NodeId;
 use protocols::control::{GroupMember, GroupStatus, LeaseError, LeaseViews};
 use tokio::time::timeout;
 
 use super::{Group, READ_DEADLINE, Running};
-use crate::batch::leads;
-use crate::call::{Call, Said, What};
-use crate::views::Views;
+use crate::alone::Alone;
+use crate::batch::{BATCH_MAX, leads};
+use crate::call::{Call, ProposeError, Reply, Said, Transport, What};
+use crate::types::{Done, Item};
+use crate::views::{Ask, Views};
 
+/// How long a coordinator that orders leases may take for one that hands requests on.
+const HAND_ON_DEADLINE: Duration = Duration::from_secs(8);
 /// After how long a member counts as silent.
 const SILENT: Duration = Duration::from_secs(2);
 
@@ -28,6 +34,61 @@ impl Group {
         }
         Some(running.status())
     }
+}
+
+/// Asks a coordinator that orders leases, alone or in a group that the asker is no member of.
+///
+/// # Errors
+/// [`LeaseError`].
+pub async fn hand_on(transport: &dyn Transport, to: NodeId, ask: Ask) -> Result<Outcome, LeaseError> {
+    let lost = |why: String| LeaseError::Lost { why };
+    let reply = timeout(HAND_ON_DEADLINE, transport.call(to, Call(What::Propose(vec![Item::Ask(ask)])))).await;
+    match reply.map_err(|_| lost("no answer in time".into()))?.map_err(lost)?.0 {
+        Said::Proposed(mut results) => match results.pop() {
+            Some(Ok(Done::Lease(outcome))) => Ok(outcome),
+            Some(Err(error)) => Err(error.into()),
+            _ => Err(lost("it answered something else".into())),
+        },
+        Said::NotAMember => Err(LeaseError::NoMajority { why: "the coordinator that was asked orders none".into() }),
+        Said::Failed(why) => Err(LeaseError::NoMajority { why }),
+        _ => Err(lost("it answered something else".into())),
+    }
+}
+
+/// Reads how leases stand from a coordinator that orders them, alone or in a group that the asker is no member of.
+///
+/// # Errors
+/// [`LeaseError`].
+pub async fn read_from(transport: &dyn Transport, to: NodeId, views: Views) -> Result<LeaseViews, LeaseError> {
+    let none = |why: String| LeaseError::NoMajority { why };
+    let reply = timeout(HAND_ON_DEADLINE, transport.call(to, Call(What::Views(views)))).await;
+    match reply.map_err(|_| none("no answer in time".into()))?.map_err(none)?.0 {
+        Said::Views(answer) => answer,
+        _ => Err(none("the coordinator that was asked orders none".into())),
+    }
+}
+
+/// Answers a coordinator that hands on what this one, which orders alone, is to decide.
+pub async fn handle_alone(alone: &Alone, call: Call) -> Reply {
+    Reply(match call.0 {
+        What::Propose(items) if items.len() <= BATCH_MAX => {
+            let mut results = Vec::with_capacity(items.len());
+            for item in items {
+                results.push(match item {
+                    Item::Ask(ask) => alone.ask(ask).await.map(Done::Lease).map_err(|error| match error {
+                        LeaseError::Overloaded => ProposeError::Overloaded,
+                        error if error.is_certain() => ProposeError::NoLeader(error.to_string()),
+                        error => ProposeError::Lost(error.to_string()),
+                    }),
+                    _ => Err(ProposeError::NoLeader("this coordinator orders alone".into())),
+                });
+            }
+            Said::Proposed(results)
+        }
+        What::Views(views) => Said::Views(alone.views(views).await),
+        What::Status => Said::Status(None),
+        _ => Said::NotAMember,
+    })
 }
 
 impl Running {

@@ -1,5 +1,7 @@
 //! The fleet's coordinators: enrolled, looked at, appointed, moved and retired; and which of them a command speaks with.
 
+mod group;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,6 +32,10 @@ pub(crate) enum CoordinatorCommand {
     List(With<Nothing>),
     /// Make a key that of a further coordinator
     Enroll(With<EnrollArgs>),
+    /// Let coordinators order together, as a group of 3 or 5
+    Add(With<AddArgs>),
+    /// Let coordinators of the group order no more
+    Remove(With<RemoveArgs>),
     /// Let another coordinator order the ledger
     Appoint(With<AppointArgs>),
     /// Remove a coordinator from the fleet
@@ -55,6 +61,31 @@ pub(crate) struct EnrollArgs {
     /// Only show what would be entered
     #[arg(long)]
     dry_run: bool,
+}
+
+/// `flt admin coordinator add`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "A group has 1, 3 or 5 members, so name as many as lead to one of these at once. Each must be enrolled and running. A member that has lost its disk is added again by its name, and takes its own place.\n\nExamples:\n  flt admin coordinator add coordinator-2 coordinator-3\n  flt admin coordinator add coordinator-4 --replace coordinator-2"
+)]
+pub(crate) struct AddArgs {
+    /// The coordinators' names or keys
+    #[arg(required = true)]
+    who: Vec<String>,
+    /// A member whose place is taken; may be given several times
+    #[arg(long, value_name = "NAME")]
+    replace: Vec<String>,
+}
+
+/// `flt admin coordinator remove`.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "A group has 1, 3 or 5 members, so name two at once, or replace one: flt admin coordinator add NEW --replace OLD. They stay coordinators and follow; to end that too: flt admin coordinator retire.\n\nExamples:\n  flt admin coordinator remove coordinator-4 coordinator-5"
+)]
+pub(crate) struct RemoveArgs {
+    /// The coordinators' names or keys
+    #[arg(required = true)]
+    who: Vec<String>,
 }
 
 /// `flt admin coordinator appoint`.
@@ -121,6 +152,8 @@ where
             admin.out.hint("start it with the fleet's ticket: flt coordinator run --join TICKET; print that: flt admin coordinator ticket");
             Ok(Code::Done)
         }
+        CoordinatorCommand::Add(With { args, place }) => group::change(&args.who, &args.replace, &at(place)?).await,
+        CoordinatorCommand::Remove(With { args, place }) => group::change(&[], &args.who, &at(place)?).await,
         CoordinatorCommand::Appoint(With { args, place }) => appoint(args, &at(place)?).await,
         CoordinatorCommand::Retire(With { args, place }) => retire(args, &at(place)?).await,
         CoordinatorCommand::Place(With { args, place }) => move_to(args, &at(place)?).await,
@@ -181,7 +214,10 @@ async fn enter(body: Body, dry_run: bool, admin: &Admin<'_>) -> anyhow::Result<(
 struct CoordinatorView {
     name: String,
     key: NodeId,
+    /// Whether it orders the ledger: as a member of the group, or alone.
     orders: bool,
+    /// Its place in the group, if coordinators order as one.
+    group: Option<group::Place>,
     /// The newest entry that it has; nothing if it did not answer.
     head: Option<u64>,
     version: Option<String>,
@@ -194,6 +230,8 @@ struct CoordinatorView {
 #[derive(Debug, Serialize)]
 struct ListView {
     head: u64,
+    /// How the group stands, if coordinators order as one.
+    group: Option<group::GroupView>,
     coordinators: Vec<CoordinatorView>,
 }
 
@@ -205,10 +243,17 @@ impl View for ListView {
         for c in &self.coordinators {
             let head = c.head.map_or_else(|| "no answer".to_owned(), |seq| seq.to_string());
             let place = c.addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            let role = if c.orders { "orders" } else { "follows" };
-            table.row([c.name.clone(), role.into(), head, place, c.key.short()]);
+            let role = match &c.group {
+                Some(place) => place.to_string(),
+                None if c.orders => "orders".into(),
+                None => "follows".into(),
+            };
+            table.row([c.name.clone(), role, head, place, c.key.short()]);
         }
-        table.text(style)
+        match &self.group {
+            Some(group) => format!("{}{group}\n", table.text(style)),
+            None => table.text(style),
+        }
     }
 }
 
@@ -235,6 +280,7 @@ async fn list_online(online: &Online<'_>) -> anyhow::Result<ListView> {
             name: member.name.to_string(),
             key: id,
             orders: state.orderer() == id,
+            group: None,
             head: None,
             version: None,
             error: None,
@@ -257,7 +303,15 @@ async fn list_online(online: &Online<'_>) -> anyhow::Result<ListView> {
         }
     }
     views.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(ListView { head: state.head().seq, coordinators: views })
+    let status = group::status(online, &state).await;
+    if let Some(status) = &status {
+        for view in &mut views {
+            view.group = group::place(status, view.key);
+            view.orders = view.group.is_some();
+        }
+    }
+    let group = status.map(|status| group::GroupView::new(&status, &state));
+    Ok(ListView { head: state.head().seq, group, coordinators: views })
 }
 
 async fn appoint(args: AppointArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {

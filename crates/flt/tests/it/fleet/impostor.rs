@@ -134,7 +134,9 @@ impl Serve<Control> for Told {
             | M::Offer(_)
             | M::Ticket(_)
             | M::Lease(_)
-            | M::Leases(_) => {
+            | M::Leases(_)
+            | M::Group(_)
+            | M::ChangeGroup(_) => {
                 tracing::debug!(error = %Denied::Unavailable("an impostor".into()), "not answered");
             }
         }

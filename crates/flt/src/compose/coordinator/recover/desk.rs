@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocols::control::{Control, ControlMessage, Denied, Echoed, LeaseError, TailBatch, Welcome};
+use protocols::control::{ChangeError, Control, ControlMessage, Denied, Echoed, LeaseError, TailBatch, Welcome};
 use protocols::entry::Head;
 use protocols::heartbeat::BeatAck;
 use protocols::{EntryHash, FleetId, HeadClaim, NodeId, PeerAddr, SecretKey};
@@ -101,6 +101,8 @@ impl mesh::rpc::Serve<Control> for Desk {
             M::Ticket(m) => m.tx.send(Err(busy())).await,
             M::Lease(m) => m.tx.send(Err(no_leases())).await,
             M::Leases(m) => m.tx.send(Err(no_leases())).await,
+            M::Group(m) => m.tx.send(Err(busy())).await,
+            M::ChangeGroup(m) => m.tx.send(Err(ChangeError::Refused(busy().to_string()))).await,
         };
     }
 }
