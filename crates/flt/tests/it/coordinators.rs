@@ -5,5 +5,6 @@
 
 mod claims;
 mod comeback;
+mod group;
 mod pair;
 mod succession;

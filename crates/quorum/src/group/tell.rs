@@ -127,8 +127,9 @@ impl Running {
         let voters: Vec<_> = metrics.membership_config.membership().voter_ids().collect();
         let is_silent =
             |id: &crate::types::Member| *id != self.me && self.heard.silent(id.key()).is_none_or(|span| span > SILENT);
-        let silent: Vec<String> =
+        let mut silent: Vec<String> =
             voters.iter().filter(|id| is_silent(id)).map(|id| format!("`{}`", self.ledger.name_of(id.key()))).collect();
+        silent.sort();
         if silent.is_empty() {
             return format!("its {} coordinators are choosing which of them leads", voters.len());
         }
