@@ -221,7 +221,7 @@ impl Group {
     /// [`LeaseError`].
     pub async fn ask(&self, ask: Ask) -> Result<Outcome, LeaseError> {
         match self.propose(Item::Ask(ask)).await {
-            Ok(Done::Lease(outcome)) => Ok(outcome),
+            Ok(Done::Lease(outcome)) => Ok(*outcome),
             Ok(_) => Err(LeaseError::Lost { why: "the leader answered something else".into() }),
             Err(error) => Err(error.into()),
         }

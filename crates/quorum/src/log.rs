@@ -76,6 +76,9 @@ pub enum LogError {
     },
 }
 
+/// A snapshot as it is on disk.
+pub(crate) type Stored = (SnapshotMeta<Member, ()>, Vec<u8>);
+
 /// The log, shared by its readers.
 #[derive(Clone, Debug)]
 pub(crate) struct Log(Arc<Inner>);
@@ -135,7 +138,7 @@ impl Log {
     }
 
     /// The newest snapshot.
-    pub(crate) fn snapshot(&self) -> Result<Option<(SnapshotMeta<Member, ()>, Vec<u8>)>, LogError> {
+    pub(crate) fn snapshot(&self) -> Result<Option<Stored>, LogError> {
         Ok(self.0.get(META)?.zip(self.0.get_raw(SNAPSHOT)?))
     }
 

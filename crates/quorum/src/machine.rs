@@ -67,7 +67,7 @@ impl Machine {
             let stamp = if same_term { stamp } else { Stamp::default() };
             done.push(match item {
                 Item::Entry(entry) => Done::Entry(self.enter(entry).await),
-                Item::Ask(ask) => Done::Lease(self.change(|state| state.table.apply(stamp, &ask.into()))),
+                Item::Ask(ask) => Done::Lease(Box::new(self.change(|state| state.table.apply(stamp, &ask.into())))),
                 Item::Clock => {
                     self.change(|state| state.table.apply(stamp, &LeaseEntry::Clock));
                     Done::Noted

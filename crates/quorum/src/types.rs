@@ -77,7 +77,7 @@ pub(crate) enum Done {
     /// An entry.
     Entry(Result<Head, Unfit>),
     /// A request about a lease.
-    Lease(Outcome),
+    Lease(Box<Outcome>),
     /// Anything else.
     Noted,
 }

@@ -13,7 +13,7 @@ use crate::report::{Advise as _, Code};
 /// Libraries that tell of their inner life in words that worry people: iroh-docs warns of every sync that ends as syncs
 /// do. What matters of it is reported by the mesh in its own words. A filter that names them comes after this and wins.
 const QUIETED: &str = "iroh=error,iroh_docs=error,iroh_gossip=error,iroh_blobs=error,iroh_relay=error,noq=error,\
-    noq_proto=error,noq_udp=error,swarm_discovery=error,hyper=error,hickory_resolver=error";
+    noq_proto=error,noq_udp=error,swarm_discovery=error,hyper=error,hickory_resolver=error,openraft=error";
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

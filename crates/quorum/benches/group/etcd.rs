@@ -134,12 +134,7 @@ impl Client {
     }
 }
 
-async fn exchange(
-    link: &mut Option<BufReader<TcpStream>>,
-    at: u16,
-    path: &str,
-    body: &str,
-) -> std::io::Result<String> {
+async fn exchange(link: &mut Option<BufReader<TcpStream>>, at: u16, path: &str, body: &str) -> std::io::Result<String> {
     let stream = match link {
         Some(stream) => stream,
         none => {

@@ -6,7 +6,6 @@
 mod etcd;
 mod members;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -74,8 +74,7 @@ impl Members {
     pub(crate) async fn start() -> Self {
         let key = SecretKey::from_seed(&[1; 32]);
         let body = Body::Revoke(Revoke { key: id(9), reason: "a first entry".into(), compromised_since: None });
-        let entry =
-            Entry { fleet: None, seq: 0, prev: None, at: Millis(1), not_after: None, author: key.id(), body };
+        let entry = Entry { fleet: None, seq: 0, prev: None, at: Millis(1), not_after: None, author: key.id(), body };
         let signed = entry.sign(&key).unwrap_or_else(|error| panic!("no first entry: {error}"));
         let head = Head { seq: 0, hash: signed.hash() };
         let dir = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder: {error}"));

@@ -26,7 +26,7 @@ const FOUND_DEADLINE: Duration = Duration::from_secs(20);
 /// How long all of it may take, as seen from another member.
 const HANDED_ON_DEADLINE: Duration = Duration::from_secs(150);
 
-type Changed = Result<(), RaftError<Member, ClientWriteError<Member, ()>>>;
+type Changed<T> = Result<T, RaftError<Member, ClientWriteError<Member, ()>>>;
 
 impl Group {
     /// Makes members of some coordinators and none of others, in one step. Where there is no group yet, this coordinator
@@ -140,7 +140,7 @@ impl Group {
             members.into_iter().filter(|m| !voters.contains(m) && remove.contains(&m.key())).collect();
         if !left.is_empty() {
             let removed = running.raft.change_membership(ChangeMembers::RemoveNodes(left), false);
-            settled(timeout(CHANGE_DEADLINE, removed).await.map(|r| r.map(drop)), &running)?;
+            settled(timeout(CHANGE_DEADLINE, removed).await, &running)?;
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Group {
     ) -> Result<(), ChangeError> {
         for learner in learners {
             let added = timeout(CHANGE_DEADLINE, running.raft.add_learner(*learner, (), false)).await;
-            settled(added.map(|r| r.map(drop)), running)?;
+            settled(added, running)?;
         }
         let needed = running.raft.metrics().borrow().last_log_index;
         for learner in learners {
@@ -168,7 +168,7 @@ impl Group {
             }
         }
         let changed = running.raft.change_membership(ChangeMembers::ReplaceAllVoters(target.clone()), false);
-        settled(timeout(CHANGE_DEADLINE, changed).await.map(|r| r.map(drop)), running)
+        settled(timeout(CHANGE_DEADLINE, changed).await, running)
     }
 
     /// Asks a coordinator to be ready to become a member.
@@ -206,9 +206,9 @@ fn check_size(would: usize) -> Result<(), ChangeError> {
     if would % 2 == 1 && would <= GROUP_MAX { Ok(()) } else { Err(ChangeError::Size { would }) }
 }
 
-fn settled(result: Result<Changed, tokio::time::error::Elapsed>, running: &Running) -> Result<(), ChangeError> {
+fn settled<T>(result: Result<Changed<T>, tokio::time::error::Elapsed>, running: &Running) -> Result<(), ChangeError> {
     match result {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(_)) => Ok(()),
         Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_))))) => {
             Err(ChangeError::Busy)
         }

@@ -16,11 +16,11 @@ impl Group {
         Reply(match call.0 {
             What::Append { to, from, rpc } => match self.member(caller, to, from) {
                 Ok(running) => running.raft.append_entries(rpc).await.map_or_else(failed, Said::Append),
-                Err(said) => said,
+                Err(said) => *said,
             },
             What::Vote { to, from, rpc } => match self.member(caller, to, from) {
                 Ok(running) => running.raft.vote(rpc).await.map_or_else(failed, Said::Vote),
-                Err(said) => said,
+                Err(said) => *said,
             },
             What::Snapshot { to, from, rpc } => match self.member(caller, to, from) {
                 Ok(running) => match running.raft.install_snapshot(rpc).await {
@@ -28,7 +28,7 @@ impl Group {
                     Err(RaftError::APIError(error)) => Said::Snapshot(Err(error)),
                     Err(error) => failed(error),
                 },
-                Err(said) => said,
+                Err(said) => *said,
             },
             What::Prepare { renew } => match self.prepare(renew).await {
                 Ok(member) => Said::Prepared(member),
@@ -54,13 +54,13 @@ impl Group {
     }
 
     /// The member that is meant, if the caller is one too.
-    fn member(&self, caller: NodeId, to: Member, from: Member) -> Result<Arc<Running>, Said> {
-        let running = self.running().filter(|running| running.me == to).ok_or(Said::OtherDisk)?;
+    fn member(&self, caller: NodeId, to: Member, from: Member) -> Result<Arc<Running>, Box<Said>> {
+        let running = self.running().filter(|running| running.me == to).ok_or_else(|| Box::new(Said::OtherDisk))?;
         if from.key() != caller {
-            return Err(Said::NotAMember);
+            return Err(Box::new(Said::NotAMember));
         }
         if running.machine.read(|state| state.removed.contains(&from)) {
-            return Err(Said::Removed);
+            return Err(Box::new(Said::Removed));
         }
         let known = {
             let metrics = running.raft.metrics();
@@ -71,7 +71,7 @@ impl Group {
             members.nodes().next().is_none() || members.get_node(&from).is_some() || metrics.current_leader.is_none()
         };
         if !known {
-            return Err(Said::NotAMember);
+            return Err(Box::new(Said::NotAMember));
         }
         running.heard.note(caller);
         Ok(running)

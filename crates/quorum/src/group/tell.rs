@@ -45,7 +45,7 @@ pub async fn hand_on(transport: &dyn Transport, to: NodeId, ask: Ask) -> Result<
     let reply = timeout(HAND_ON_DEADLINE, transport.call(to, Call(What::Propose(vec![Item::Ask(ask)])))).await;
     match reply.map_err(|_| lost("no answer in time".into()))?.map_err(lost)?.0 {
         Said::Proposed(mut results) => match results.pop() {
-            Some(Ok(Done::Lease(outcome))) => Ok(outcome),
+            Some(Ok(Done::Lease(outcome))) => Ok(*outcome),
             Some(Err(error)) => Err(error.into()),
             _ => Err(lost("it answered something else".into())),
         },
@@ -75,11 +75,13 @@ pub async fn handle_alone(alone: &Alone, call: Call) -> Reply {
             let mut results = Vec::with_capacity(items.len());
             for item in items {
                 results.push(match item {
-                    Item::Ask(ask) => alone.ask(ask).await.map(Done::Lease).map_err(|error| match error {
-                        LeaseError::Overloaded => ProposeError::Overloaded,
-                        error if error.is_certain() => ProposeError::NoLeader(error.to_string()),
-                        error => ProposeError::Lost(error.to_string()),
-                    }),
+                    Item::Ask(ask) => alone.ask(ask).await.map(|outcome| Done::Lease(Box::new(outcome))).map_err(
+                        |error| match error {
+                            LeaseError::Overloaded => ProposeError::Overloaded,
+                            error if error.is_certain() => ProposeError::NoLeader(error.to_string()),
+                            error => ProposeError::Lost(error.to_string()),
+                        },
+                    ),
                     _ => Err(ProposeError::NoLeader("this coordinator orders alone".into())),
                 });
             }
