@@ -38,7 +38,7 @@ const ENROLMENTS_AT_ONCE: usize = 16;
 /// How many members may wait to be asked for what they claim to have.
 const CLAIMS_QUEUED: usize = 256;
 /// Name of the log of leases in the data folder.
-const LEASES_FILE: &str = "leases.redb";
+pub(crate) const LEASES_FILE: &str = "leases.redb";
 /// How many of the newest entries the document carries.
 const DOCUMENT_ENTRIES: u64 = 256;
 /// The largest entry the document carries, in bytes; larger ones travel by RPC alone.

@@ -10,12 +10,14 @@ use protocols::{NodeId, SignedEntry, VerifiedEntry};
 use quorum::{Call, Carry, Group, GroupError, Ledger, Reply, Timing, Transport, Unfit};
 use tokio::time::timeout;
 
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, LEASES_FILE};
 use crate::order::{AppendError, Chair, Hold, Order as _};
 use crate::wire::{BoxFuture, Wire};
 
 /// Name of the group's log in the data folder.
 const GROUP_FILE: &str = "group.redb";
+/// Name that the log of leases gets once a group has taken it over.
+const LEASES_CARRIED: &str = "leases-before-group.redb";
 /// Name of the value that remembers the members of a group that this coordinator is not of.
 const OTHERS: &str = "group";
 /// How long a member may take to send the next entries.
@@ -57,10 +59,25 @@ impl Coordinator {
             // What a member has, the group has agreed on: nobody must be asked first.
             *crate::coordinator::lock(&self.asking) = None;
             self.chair.set_hold(Hold::Free);
+            self.put_leases_away().await;
         }
         self.chair.set_group(group);
         let _once = self.transport.set(transport);
         Ok(())
+    }
+
+    /// The leases of before the group are never gone on with: whoever orders alone again begins without.
+    async fn put_leases_away(&self) {
+        if let Err(error) = self.leases.seal().await {
+            tracing::debug!(%error, "the leases of before the group cannot be read");
+        }
+        let (from, to) = (self.dir.join(LEASES_FILE), self.dir.join(LEASES_CARRIED));
+        match tokio::fs::rename(&from, &to).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %from.display(), "cannot put the leases of before the group away");
+            }
+            _ => {}
+        }
     }
 
     /// Answers another coordinator on the group's protocol.

@@ -86,7 +86,7 @@ impl Transport for Way {
 pub(crate) struct Chain {
     me: NodeId,
     entries: Mutex<Vec<SignedEntry>>,
-    all: Weak<Mutex<HashMap<NodeId, Arc<Chain>>>>,
+    all: Weak<Mutex<HashMap<NodeId, Arc<Self>>>>,
     author: NodeId,
 }
 
