@@ -260,7 +260,7 @@ struct MeshTransport(Mesh);
 impl Transport for MeshTransport {
     fn call(&self, to: NodeId, call: Call) -> BoxFuture<'_, Result<Reply, String>> {
         Box::pin(async move {
-            let client: irpc::Client<GroupProtocol> = self.0.client(to, alpn::GROUP);
+            let client: protocols::Client<GroupProtocol> = self.0.client(to, alpn::GROUP);
             client.rpc(GroupCall(call)).await.map_err(|e| scores::chain(&e))
         })
     }
