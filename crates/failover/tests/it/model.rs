@@ -9,7 +9,7 @@
 
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use failover::mutation::{Mutation, Mutations};
 use stateright::{Checker, HasDiscoveries, Model as _};
@@ -17,24 +17,35 @@ use stateright::{Checker, HasDiscoveries, Model as _};
 use crate::simulate::variable;
 use world::{Budget, Model};
 
-/// Explores, and says how many states there were and which property failed.
+/// Explores breadth first, and says how many states there were and which property failed. Within a time, depth first:
+/// that keeps few states in memory beside the marks of those that were seen.
 fn explore(name: &str, budget: Budget, mutations: Mutations, within: Option<Duration>) -> (usize, Vec<&'static str>) {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let checker = Model { budget, mutations }.checker().finish_when(HasDiscoveries::AnyFailures);
-    let checker = match within {
-        Some(within) => checker.threads(1).timeout(within),
-        None => checker.threads(2),
-    };
-    let checker = checker.spawn_bfs().join();
+    match within {
+        Some(within) => {
+            let checker = checker.threads(1).timeout(within).spawn_dfs().join();
+            let whole = began.elapsed() < within;
+            tell(name, budget, (began, whole), &checker)
+        }
+        None => tell(name, budget, (began, true), &checker.threads(2).spawn_bfs().join()),
+    }
+}
+
+fn tell(
+    name: &str,
+    budget: Budget,
+    (began, whole): (Instant, bool),
+    checker: &impl Checker<Model>,
+) -> (usize, Vec<&'static str>) {
     let reached = checker.discovery("reached: the other takes over").is_some();
     assert!(
-        reached || mutations != Mutations::NONE || budget.horizon < 3 || within.is_some(),
+        reached || checker.model().mutations != Mutations::NONE || budget.horizon < 3 || !whole,
         "{name}: no order of events leads to a failover"
     );
     let failed: Vec<&'static str> =
         checker.discoveries().into_keys().filter(|name: &&'static str| !name.starts_with("reached: ")).collect();
     let states = checker.unique_state_count();
-    let whole = within.is_none_or(|within| began.elapsed() < within);
     println!(
         "model {name}: {states} states, depth {}, {:.1} s, {}, {}, failed: {failed:?}",
         checker.max_depth(),

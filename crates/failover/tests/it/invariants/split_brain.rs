@@ -98,7 +98,10 @@ pub(crate) fn alarmed(world: &mut World, machine: usize, alarm: Alarm) {
 }
 
 pub(crate) fn bitten(world: &mut World, machine: usize) {
-    if is_allowed(world) && may_split(world, machine) && world.machines[machine].db.primary().is_some() {
+    // A fence that began before the node heard that it may serve on goes on to its end.
+    let stand = world.machines[machine].agent.as_ref().map(failover::Node::stand);
+    let fences = matches!(stand, Some(Stand::Fencing { .. }));
+    if is_allowed(world) && !fences && may_split(world, machine) && world.machines[machine].db.primary().is_some() {
         world.violate("split brain", format!("the watchdog ends {machine}, which might have served on"));
     }
 }
