@@ -24,7 +24,7 @@ fn explore(name: &str, budget: Budget, mutations: Mutations, within: Option<Dura
     let checker = Model { budget, mutations }.checker().finish_when(HasDiscoveries::AnyFailures);
     match within {
         Some(within) => {
-            let checker = checker.threads(1).timeout(within).spawn_dfs().join();
+            let checker = checker.threads(2).timeout(within).spawn_dfs().join();
             let whole = began.elapsed() < within;
             tell(name, budget, (began, whole), &checker)
         }
