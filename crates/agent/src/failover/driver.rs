@@ -328,7 +328,7 @@ impl Driver {
 
     fn leader(&self) -> Option<Leader> {
         if let Some((epoch, _)) = self.node.may_write(now()) {
-            let here = matches!(self.node.stand(), Stand::Serving { .. });
+            let here = matches!(self.node.stand(), Stand::Serving { .. } | Stand::Degraded { .. });
             return here.then(|| Leader { peer: self.peer(self.node.id()), epoch, here: true });
         }
         let view = self.node.view()?;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_child_subreaper, set_parent_process_death_signal, wait,
@@ -55,6 +56,9 @@ pub fn inside(parts: &InsideParts) -> io::Result<i32> {
     std::thread::Builder::new().name("signals".into()).spawn(move || pass_on(main))?;
     loop {
         match wait(WaitOptions::empty()) {
+            // It is the other thread that ends this process then, when nothing is left.
+            Ok(Some((pid, _))) if pid == main && ENDING.load(Ordering::Acquire) => {}
+            Err(rustix::io::Errno::CHILD) if ENDING.load(Ordering::Acquire) => std::thread::park(),
             Ok(Some((pid, status))) if pid == main => {
                 let signal = status.terminating_signal().map(|signal| 128 + signal);
                 return Ok(status.exit_status().or(signal).unwrap_or(1));
@@ -90,12 +94,16 @@ fn pass_on(main: Pid) {
         };
         kill_process(main, signal).ok();
     }
+    ENDING.store(true, Ordering::Release);
     // What is in the namespace ends with this process. Without one, this process adopted what its program left behind.
     while super::proc::kill_descendants() > 0 {
         std::thread::sleep(AGAIN);
     }
     std::process::exit(GONE);
 }
+
+/// Whether everything is being ended, because the supervisor is gone.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// How soon the processes that are left are looked for again.
 const AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
