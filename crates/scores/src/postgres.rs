@@ -32,7 +32,8 @@ pub struct PostgresScore {
     /// The folder with PostgreSQL's programs.
     #[serde(default = "programs", skip_serializing_if = "is_programs")]
     pub programs: String,
-    /// The folder for everything of this cluster. Its last part is made where it is missing.
+    /// The folder for everything of this cluster. Its last part is made where it is missing. `{node}` in it stands for the
+    /// node's name, here and in [`PostgresTls::folder`].
     pub folder: String,
     /// The account that PostgreSQL runs as, by name.
     #[serde(default = "account", skip_serializing_if = "is_account")]
@@ -81,6 +82,13 @@ impl Score for PostgresScore {
 
     fn check(&self) -> Result<(), Invalid> {
         check::check(self)
+    }
+}
+
+impl PostgresScore {
+    /// A folder as this node has it.
+    pub fn folder_of(folder: &str, node: &Name) -> String {
+        folder.replace(check::NODE, node.as_str())
     }
 }
 

@@ -22,6 +22,13 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// The declaration as this node sees it.
+    pub fn new(mut score: PostgresScore, me: Name) -> Self {
+        score.folder = PostgresScore::folder_of(&score.folder, &me);
+        score.tls.folder = PostgresScore::folder_of(&score.tls.folder, &me);
+        Self { score, me }
+    }
+
     /// Where this node's PostgreSQL listens.
     ///
     /// # Errors

@@ -248,7 +248,7 @@ fn absolute(path: &str) -> Result<(), String> {
         return Err(format!("has {} bytes and may have {PATH_BYTES_MAX}", path.len()));
     }
     let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
-    if !path.chars().all(sound) {
+    if !path.replace(NODE, "node").chars().all(sound) {
         return Err(format!("`{}` holds something else than letters, digits and / - _ .", path.escape_debug()));
     }
     if path[1..].split('/').any(|part| matches!(part, "" | "." | "..")) {
@@ -257,6 +257,8 @@ fn absolute(path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What stands for a node's name in a folder.
+pub(super) const NODE: &str = "{node}";
 /// The most sites of one cluster.
 const AUTHORITIES_MAX: usize = 32;
 /// The longest certificate of an authority, in bytes.

@@ -57,6 +57,13 @@ fn what_is_wrong_is_named_with_what_to_do() {
 }
 
 #[test]
+fn a_folder_may_be_named_after_the_node() {
+    let score = parse(&FULL.replace("/etc/flotilla/postgres", "/etc/{node}/pg")).unwrap();
+    assert_eq!(PostgresScore::folder_of(&score.tls.folder, &"a".parse().unwrap()), "/etc/a/pg");
+    assert!(refused("/etc/flotilla/postgres", "/etc/{name}/pg").contains("holds something else than letters"));
+}
+
+#[test]
 fn the_plan_law_holds() {
     let declared = parse(FULL).unwrap();
     let begin = declared.plan(&Kept::default());

@@ -49,7 +49,8 @@ impl Cluster {
         }
         let payload = serde_json::json!({
             "name": "orders", "succession": {"candidates": names, "first": names[0]}, "addresses": addresses,
-            "programs": BIN, "folder": "/to/be/replaced", "tls": {"folder": "/to/be/replaced", "authorities": authorities},
+            "programs": BIN, "folder": format!("{}/{{node}}", dir.path().display()),
+            "tls": {"folder": format!("{}/site-{{node}}", dir.path().display()), "authorities": authorities},
             "parameters": {"shared_buffers": "16MB", "max_connections": "40", "wal_keep_size": "128MB"},
         });
         let score: PostgresScore = scores::score::parse(&payload.to_string()).unwrap();
@@ -66,10 +67,7 @@ impl Cluster {
 
     /// The declaration as a node has it: in a test all nodes share a machine, so each has folders of its own.
     pub(super) fn setup(&self, name: &str) -> Setup {
-        let mut score = self.score.clone();
-        score.folder = self.dir.path().join(name).to_string_lossy().into_owned();
-        score.tls.folder = self.dir.path().join(format!("site-{name}")).to_string_lossy().into_owned();
-        Setup { score, me: name.parse().unwrap() }
+        Setup::new(self.score.clone(), name.parse().unwrap())
     }
 
     /// Opens a node's instance, anew as an agent does that has restarted: the hold stays.
