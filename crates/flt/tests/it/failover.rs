@@ -4,4 +4,5 @@ mod hold;
 mod moves;
 mod orders;
 mod partitions;
+mod postgres;
 mod stage;

@@ -115,7 +115,13 @@ impl Instance {
     }
 
     /// What is held by now, or, on a primary, what is on its disk: a lower bound, asked while it goes on.
+    ///
+    /// Nothing is told when it takes long: it is asked often.
     pub async fn progress(&self) -> Option<Place> {
+        tokio::time::timeout(SOON, self.place_now()).await.ok().flatten()
+    }
+
+    async fn place_now(&self) -> Option<Place> {
         let session = self.session().await.ok()?;
         let sql =
             "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
@@ -132,6 +138,8 @@ fn is_receiver(process: Pid) -> bool {
 
 /// What the replaying process waits for when it has nothing left to replay.
 const IDLE: &[&str] = &["RecoveryRetrieveRetryInterval", "RecoveryWalStream"];
+/// How long telling what is held by now may take.
+const SOON: Duration = Duration::from_millis(250);
 /// How long nothing may have changed before it is believed that nothing will.
 const STILL: Duration = Duration::from_millis(40);
 /// How long a receiver may take to end by itself, before it is asked to.
