@@ -20,8 +20,6 @@ pub(super) struct State {
     pub upstream: Option<Upstream>,
     /// By whom writes are acknowledged.
     pub sync: Sync,
-    /// Whether this node has made the cluster's first copy: it never makes another.
-    pub initialised: bool,
 }
 
 /// The primary that a standby receives from.
@@ -46,7 +44,7 @@ pub(super) enum Sync {
 
 impl Default for State {
     fn default() -> Self {
-        Self { timeline: Timeline::FIRST.0, upstream: None, sync: Sync::Nobody, initialised: false }
+        Self { timeline: Timeline::FIRST.0, upstream: None, sync: Sync::Nobody }
     }
 }
 

@@ -13,6 +13,7 @@ mod stop;
 mod sync;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use failover::Span;
@@ -33,6 +34,8 @@ pub struct Instance {
     account: Account,
     hold: Arc<dyn Hold>,
     state: Mutex<State>,
+    /// Says that this node has held a copy. It is kept with the node's key, so it outlives the disk of the data.
+    held: std::path::PathBuf,
 }
 
 impl fmt::Debug for Instance {
@@ -42,11 +45,12 @@ impl fmt::Debug for Instance {
 }
 
 impl Instance {
-    /// Opens an instance: its folders are made, nothing is started or ended.
+    /// Opens an instance: its folders are made, nothing is started or ended. `kept` is a folder that is lost with the
+    /// node's key alone.
     ///
     /// # Errors
     /// When the account is missing, or the folders or keys cannot be made.
-    pub async fn open(setup: Setup, hold: Arc<dyn Hold>) -> Result<Self, DeviceError> {
+    pub async fn open(setup: Setup, kept: &Path, hold: Arc<dyn Hold>) -> Result<Self, DeviceError> {
         let account = Account::find(&setup.score.account).await?;
         setup.address()?;
         let layout = setup.layout();
@@ -59,7 +63,13 @@ impl Instance {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::default(),
             Err(error) => return Err(DeviceError::io(format!("read {}", path.display()), error)),
         };
-        let instance = Self { setup: RwLock::new(Arc::new(setup)), account, hold, state: Mutex::new(state) };
+        let instance = Self {
+            setup: RwLock::new(Arc::new(setup)),
+            account,
+            hold,
+            state: Mutex::new(state),
+            held: kept.join(HELD),
+        };
         instance.configure(|_| {})?;
         Ok(instance)
     }
@@ -146,6 +156,17 @@ impl Instance {
         }
     }
 
+    /// Whether this node has ever held a copy.
+    pub(super) fn has_held(&self) -> bool {
+        // Who cannot look must not say that it never has.
+        self.held.try_exists().unwrap_or(true)
+    }
+
+    /// Notes that this node holds a copy from now on.
+    pub(super) fn will_hold(&self) -> Result<(), DeviceError> {
+        self.account.write(&self.held, b"")
+    }
+
     /// Whether any process of it is there, whoever started it.
     pub fn has_processes(&self) -> bool {
         !processes::of(&self.layout().data()).is_empty()
@@ -154,3 +175,5 @@ impl Instance {
 
 /// How long a standby may take to stop for a restart.
 const RESTART_SECONDS: u64 = 120;
+/// The note that a copy has been held here.
+const HELD: &str = "postgres-held";

@@ -62,7 +62,7 @@ impl Postgres {
     /// # Errors
     /// When the payload is no valid score, or cannot be played here.
     pub async fn open(parts: &WorkloadParts) -> Result<Self, DeviceError> {
-        let instance = Instance::open(setup(parts)?, Arc::clone(&parts.hold)).await?;
+        let instance = Instance::open(setup(parts)?, &parts.dir, Arc::clone(&parts.hold)).await?;
         let names = RwLock::new(parts.peers.clone());
         let postgres = Self { instance, names, guide: Mutex::default() };
         postgres.guide_anew();

@@ -24,7 +24,7 @@ impl Instance {
         if !setup.is_first() {
             return Err(DeviceError::permanent(doing).because("another node is `first`"));
         }
-        if self.state().initialised {
+        if self.has_held() {
             let why = "it was made here before and is gone; this node copies it from the primary";
             return Err(DeviceError::permanent(doing).because(why));
         }
@@ -48,7 +48,6 @@ impl Instance {
             "printf '%s' \"$2\" | \"$1\" --single -j -D \"$3\" -c fsync=off postgres >/dev/null; sync -f -- \"$3\"";
         self.shell(&doing, script, &[&setup.program("postgres"), FIRST_STATEMENTS, &fresh], INITIALISE).await?;
         self.configure(|state| {
-            state.initialised = true;
             state.timeline = Timeline::FIRST.0;
             state.upstream = None;
         })?;
@@ -94,6 +93,8 @@ impl Instance {
             }
             sleep(LOOK).await;
         }
+        // Before anything is received or written: from here on this node may be one of those that acknowledged.
+        self.will_hold()?;
         // The copy may be further than what was noted: a promotion notes its timeline when it is done.
         let control = self.control().await?;
         let noted = Timeline(self.state().timeline);

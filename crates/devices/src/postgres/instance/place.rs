@@ -12,14 +12,19 @@ use super::Instance;
 use super::begin::LOOK;
 
 impl Instance {
-    /// Stops receiving, and tells what is held then; nothing if there is no copy here that could say.
+    /// Stops receiving, and tells what is held then: the beginning of all if never anything was, and nothing if a copy has
+    /// been lost, so that nobody can say.
     ///
     /// # Errors
     /// When it cannot be started or asked.
     pub async fn detach(&self) -> Result<Option<Place>, DeviceError> {
         if !self.layout().has_data() {
-            if !self.setup().is_first() || self.state().initialised {
+            if self.has_held() {
+                // It may have acknowledged what is gone with it: it is no witness, until it has been built anew.
                 return Ok(None);
+            }
+            if !self.setup().is_first() {
+                return Ok(Some(Place { timeline: Timeline(0), lsn: Lsn(0) }));
             }
             self.initialise().await?;
         }

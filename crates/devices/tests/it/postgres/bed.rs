@@ -75,7 +75,9 @@ impl Cluster {
         let hold = self.nodes.get(name).map_or_else(|| Arc::new(TestHold::default()), |node| Arc::clone(&node.hold));
         let setup = self.setup(name);
         let (folder, address) = (PathBuf::from(&setup.score.folder), setup.address().unwrap());
-        let instance = Instance::open(setup, Arc::clone(&hold) as Arc<dyn Hold>).await.unwrap();
+        let kept = self.dir.path().join(format!("kept-{name}"));
+        std::fs::create_dir_all(&kept).unwrap();
+        let instance = Instance::open(setup, &kept, Arc::clone(&hold) as Arc<dyn Hold>).await.unwrap();
         let node = Node { name: name.parse().unwrap(), instance: Arc::new(instance), hold, folder, address };
         self.nodes.insert(name, node);
     }
