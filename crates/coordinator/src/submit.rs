@@ -14,6 +14,11 @@ use crate::order::AppendError;
 /// The largest entry that is taken from a stranger, in bytes.
 const RECOVERY_BYTES_MAX: usize = 64 * 1024;
 
+/// Whoever is away while it changes would look for the old key for ever: nothing else leads to a fleet's coordinators.
+const COORDINATORS_KEY: &str = "change a coordinator's key, by which tickets and nodes find it: make a key for another \
+     one, flt coordinator init; enroll it, flt admin coordinator enroll; let it order, flt admin coordinator appoint; and \
+     retire this one, flt admin coordinator retire";
+
 impl Coordinator {
     pub(crate) async fn submit(&self, caller: NodeId, signed: SignedEntry) -> Result<Receipt, SubmitError> {
         self.member(caller)?;
@@ -28,6 +33,9 @@ impl Coordinator {
     fn may_hand_in(&self, caller: NodeId, fellow: bool, entry: &VerifiedEntry) -> Result<(), SubmitError> {
         let (body, author) = (&entry.entry().body, entry.entry().author);
         let state = self.state();
+        if matches!(body, Body::Rotate(_)) && state.is_coordinator(author) {
+            return Err(SubmitError::Denied(Denied::NotAllowed(COORDINATORS_KEY.into())));
+        }
         let may = match body {
             Body::Genesis(_) => false,
             // Redeemed by the coordinator that was asked, which signs the entry itself.

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocols::secret::Place;
+use protocols::secret::{OpenTextError, Place};
 use protocols::{BlobRef, SealedText, SecretKey, SecretValue};
 use scores::files::{Content, FileStep, FileTree, Tree};
 use scores::{Artifacts, DeviceError, OpenSecrets, Stage, Topology, Trial};
@@ -24,7 +24,8 @@ use self::walk::Walk;
 pub struct LinuxHost {
     root: Arc<PathBuf>,
     artifacts: Arc<dyn Artifacts>,
-    key: Option<Arc<SecretKey>>,
+    /// The node's own, and then those that it had before.
+    keys: Arc<Vec<SecretKey>>,
     /// Held by whatever touches the files, also by work whose waiter has given up: so what undoes comes after it.
     turn: Arc<Mutex<()>>,
 }
@@ -32,13 +33,19 @@ pub struct LinuxHost {
 impl LinuxHost {
     /// The host whose `/` is this folder, which gets blobs from there. It opens no secrets until it has a key.
     pub fn new(root: impl Into<PathBuf>, artifacts: Arc<dyn Artifacts>) -> Self {
-        Self { root: Arc::new(root.into()), artifacts, key: None, turn: Arc::new(Mutex::new(())) }
+        Self { root: Arc::new(root.into()), artifacts, keys: Arc::default(), turn: Arc::new(Mutex::new(())) }
     }
 
     /// The same with the node's key, which secrets are sealed to.
     #[must_use]
     pub fn with_key(self, key: SecretKey) -> Self {
-        Self { key: Some(Arc::new(key)), ..self }
+        self.with_keys(vec![key])
+    }
+
+    /// The same with the node's key, and then those that it had before: what is sealed to one of them is opened, too.
+    #[must_use]
+    pub fn with_keys(self, keys: Vec<SecretKey>) -> Self {
+        Self { keys: Arc::new(keys), ..self }
     }
 
     /// Does something with the files, off the runtime's threads.
@@ -130,12 +137,22 @@ impl FileTree for LinuxHost {
 impl OpenSecrets for LinuxHost {
     async fn open(&self, secret: &SealedText, place: Place<'_>) -> Result<SecretValue, DeviceError> {
         let doing = || format!("open the secret `{}`", secret.name());
-        let Some(key) = self.key.clone() else {
+        let keys = Arc::clone(&self.keys);
+        if keys.is_empty() {
             return Err(DeviceError::permanent(format!("{}: this agent runs without a key for secrets", doing())));
-        };
+        }
         let (sealed, kind, subject) = (secret.clone(), place.kind.clone(), place.subject.clone());
         // A file with thousands of recipients takes a moment.
-        let open = move || sealed.open(Place { kind: &kind, subject: &subject }, &key);
+        let open = move || {
+            let mut opened = Err(OpenTextError::NotARecipient(sealed.name().clone()));
+            for key in keys.iter() {
+                opened = sealed.open(Place { kind: &kind, subject: &subject }, key);
+                if !matches!(opened, Err(OpenTextError::NotARecipient(_))) {
+                    break;
+                }
+            }
+            opened
+        };
         match tokio::task::spawn_blocking(open).await {
             Ok(opened) => opened.map_err(scores::secrets::cannot_open),
             Err(error) => Err(DeviceError::transient(doing()).because(error)),

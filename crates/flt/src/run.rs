@@ -79,7 +79,7 @@ pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Resu
             if config.names_key() {
                 return std::future::pending().await;
             }
-            rotation::rotated(&running, &key, &files, &ticket).await
+            rotation::rotated(&running, &key, &files, &ticket, &config.data).await
         };
         let ended = tokio::select! {
             ended = while_serving(&running.mesh, &context) => Err(ended),

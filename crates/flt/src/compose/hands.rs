@@ -1,6 +1,7 @@
 //! The topologies of this host: what an agent here can play, in its own process or in one of root's.
 
 mod detached;
+pub(crate) mod former;
 pub mod keeper;
 
 use std::ffi::OsString;
@@ -50,7 +51,8 @@ impl Host<'_> {
         super::cores::none();
         let trials = Trials::open(self.data.join("trials"))?;
         let mut ensemble = Ensemble::new(trials, self.checks);
-        let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts)).with_key(self.key.clone());
+        let keys = std::iter::once(self.key.clone()).chain(former::keys(self.data)).collect();
+        let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts)).with_keys(keys);
         ensemble = ensemble.with(Player::new(files, Registry::new().with::<FilesScore>()));
         if self.nixos && NixosHost::is_nixos(Path::new("/")) {
             let nixos = NixosHost::new(self.data.join("nixos"), self.artifacts, self.trusted);

@@ -17,6 +17,7 @@ use protocols::{Body, Entry, FleetState, NodeId, SecretKey, SignedEntry, SignedR
 
 use super::read_key;
 use crate::compose::agent::RunningAgent;
+use crate::compose::hands::former;
 use crate::compose::{self, now};
 
 /// How often it is looked whether a new key lies beside the node's.
@@ -51,6 +52,8 @@ pub(super) fn settle(data: &Path, files: &KeyFiles, ticket: &Ticket) -> anyhow::
         return Ok(());
     }
     carry_over(store, &old, &next).context("cannot sign what the node says of itself with its new key")?;
+    former::keep(data, files.current(), old.id())
+        .context("cannot keep the key that the node's secrets are sealed to")?;
     files.install().context("cannot put the node's new key in the place of the old one")?;
     tracing::info!(old = %old.id().short(), new = %next.id().short(), "the node's key was rotated");
     Ok(())
@@ -80,9 +83,15 @@ pub(super) async fn rotated(
     key: &SecretKey,
     files: &KeyFiles,
     ticket: &Ticket,
+    data: &Path,
 ) -> Vec<SignedEntry> {
+    let (catalogue, mut looked_at) = (scores::catalogue(), None);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
+        if let Some(state) = running.role.state().filter(|state| Some(state.head()) != looked_at) {
+            looked_at = Some(state.head());
+            former::let_go(data, &state, key.id(), &catalogue);
+        }
         if !files.next().exists() {
             continue;
         }

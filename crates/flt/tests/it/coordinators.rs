@@ -5,6 +5,7 @@
 
 mod claims;
 mod comeback;
+mod forked;
 mod group;
 mod pair;
 mod succession;

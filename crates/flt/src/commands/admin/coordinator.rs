@@ -5,10 +5,10 @@ mod group;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use admin::session::coordinators;
+use admin::session::{SessionError, coordinators};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
-use protocols::control::Hello;
+use protocols::control::{Denied, Hello};
 use protocols::entry::{Appoint, Enroll, Place as PlaceBody, Revoke, Role};
 use protocols::key::parse_public;
 use protocols::ticket::RelayPin;
@@ -191,6 +191,19 @@ pub(super) async fn find(online: &mut Online<'_>, ticket: &Ticket) -> anyhow::Re
         }
         Err(mut failed) => {
             if failed.is_empty() {
+                return Ok(());
+            }
+            // One whose history is split sends everybody to another one. Where there is none it can still be read.
+            let can_be_read =
+                |(_, error): &(NodeId, SessionError)| matches!(error, SessionError::Denied(Denied::Unavailable(_)));
+            if let Some(at) = failed.iter().position(can_be_read) {
+                let (id, why) = failed.remove(at);
+                for (id, error) in &failed {
+                    online.admin.out.status(format!("skipped the coordinator {}: {error}", name(*id)));
+                }
+                online.admin.out.warning(format!("only the coordinator {} answers: {why}", name(id)));
+                online.link.choose(id);
+                online.session.use_client(online.link.control());
                 return Ok(());
             }
             let (_, first) = failed.remove(0);

@@ -81,7 +81,7 @@ pub(super) fn rotate(args: &RotateArgs, app: &App) -> anyhow::Result<Code> {
             drop(progress);
             view.done = true;
             app.out.view(&view)?;
-            app.out.hint("secrets of this node's declarations are sealed to the old key: flt admin secret --help");
+            app.out.hint("what is sealed to the old key can be opened here until an admin seals it again: flt admin secret reseal");
             return Ok(Code::Done);
         }
         if read(&refused).is_ok_and(|key| key.id() == new.id()) {

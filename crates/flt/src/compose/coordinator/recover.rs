@@ -23,7 +23,7 @@ use protocols::{FleetId, NodeId, PeerAddr, SecretKey, Ticket, alpn};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::chain::{Chain, append, fresh_folder, open_ledger};
+use self::chain::{Chain, append, clear};
 use self::desk::Desk;
 use super::RelayParts;
 
@@ -100,7 +100,7 @@ pub struct Recovered {
 ///
 /// # Errors
 /// If nobody answers, if somebody has seen what nobody gave, if histories differ; and if the network or the folder cannot
-/// be used. The folder's ledger is then as it was, or longer.
+/// be used. The folder's ledger is then as it was.
 pub async fn recover(
     parts: RecoverParts,
     heard: impl Fn(NodeId, Head) + Send + Sync + 'static,
@@ -137,7 +137,10 @@ pub async fn recover(
         relay.shutdown().await;
     }
     let (chain, before) = collected?;
-    conclude(&parts, chain, before, &desk)
+    let dir = chain.dir.clone();
+    let concluded = conclude(&parts, chain, before, &desk);
+    clear(&dir)?;
+    concluded
 }
 
 /// Nodes without another way come through the relay; it is open while this lasts.
@@ -163,7 +166,9 @@ async fn collect(
     let until = Instant::now() + parts.wait;
     let fellows: Vec<PeerAddr> = parts.ticket.iter().flat_map(|t| t.coordinators.clone()).collect();
     for fellow in fellows.iter().filter(|f| f.id != parts.key.id()) {
-        take_all(parts, mesh, desk, &mut chain, fellow.id, true).await?;
+        if !chain.ignores(parts, fellow.id) {
+            take(parts, mesh, desk, &mut chain, fellow.id, true).await?;
+        }
     }
     let mut quiet_since = Instant::now();
     loop {
@@ -172,12 +177,14 @@ async fn collect(
             let member = addr.id;
             mesh.learn(addr);
             let claimed = desk.head_of(member);
-            if claimed.is_some_and(|head| !chain.has(head)) {
+            let new = claimed.filter(|head| !chain.has(*head) && !chain.was_judged(member, *head));
+            if let Some(head) = new.filter(|_| !chain.ignores(parts, member)) {
                 let fellow = chain.state().is_some_and(|s| s.is_coordinator(member));
-                take_all(parts, mesh, desk, &mut chain, member, fellow).await?;
-                quiet_since = Instant::now();
+                if take(parts, mesh, desk, &mut chain, member, fellow).await? {
+                    chain.judge(member, head);
+                    quiet_since = Instant::now();
+                }
             }
-            continue;
         }
         if Instant::now() >= until || (is_enough(parts, &chain, desk) && quiet_since.elapsed() >= LINGER) {
             return Ok((chain, before));
@@ -194,7 +201,26 @@ fn is_enough(parts: &RecoverParts, chain: &Chain, desk: &Desk) -> bool {
     answered > 0 && answered >= parts.members.unwrap_or_else(|| others().count())
 }
 
-/// Takes all that one has and that verifies.
+/// Takes what one has, unless it turns out by that very ledger that its word counts for nothing. False if it gave no
+/// answer.
+async fn take(
+    parts: &RecoverParts,
+    mesh: &Mesh,
+    desk: &Desk,
+    chain: &mut Chain,
+    from: NodeId,
+    fellow: bool,
+) -> anyhow::Result<bool> {
+    let was_empty = chain.head().is_none();
+    let answered = take_all(parts, mesh, desk, chain, from, fellow).await?;
+    chain.learn_names();
+    if was_empty && chain.head().is_some() && chain.ignores(parts, from) {
+        chain.forget(parts)?;
+    }
+    Ok(answered)
+}
+
+/// Takes all that one has and that verifies. False if it gave no answer.
 async fn take_all(
     parts: &RecoverParts,
     mesh: &Mesh,
@@ -202,50 +228,51 @@ async fn take_all(
     chain: &mut Chain,
     from: NodeId,
     fellow: bool,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     loop {
         let ours = chain.head();
         let batch = match ask(mesh, from, fellow, ours).await {
             Ok(batch) => batch,
             Err(why) => {
                 tracing::warn!(from = %from.short(), %why, "does not give its entries");
-                return Ok(());
+                return Ok(false);
             }
         };
         if fellow {
             desk.note(from, batch.head);
         }
         if batch.entries.is_empty() {
-            return Ok(());
+            // It has nothing to add: because it has no more, or because it has something else.
+            if ours.is_some() && !chain.has(batch.head) {
+                rival(parts, mesh, chain, from, fellow).await?;
+            }
+            return Ok(true);
         }
         match append(&mut chain.ledger, parts.fleet, batch.entries) {
-            Ok(()) if chain.head() == ours || chain.head().is_some_and(|h| h.seq >= batch.head.seq) => return Ok(()),
-            Ok(()) => {}
-            Err(LedgerError::Fork { seq, .. }) => {
-                tracing::error!(from = %from.short(), seq, "its history differs from what others gave");
-                return rival(parts, mesh, chain, from, fellow, seq).await;
+            Ok(()) => {
+                if chain.head() != ours && !chain.givers.contains(&from) {
+                    chain.givers.push(from);
+                }
+                if chain.head() == ours || chain.head().is_some_and(|h| h.seq >= batch.head.seq) {
+                    return Ok(true);
+                }
+            }
+            Err(LedgerError::Fork { .. }) => {
+                rival(parts, mesh, chain, from, fellow).await?;
+                return Ok(true);
             }
             Err(error @ LedgerError::Store(_)) => return Err(error).context("cannot store the entries"),
             Err(error) => {
                 tracing::error!(from = %from.short(), error = %scores::chain(&error), "gave what cannot be");
-                return Ok(());
+                return Ok(true);
             }
         }
     }
 }
 
 /// Takes a history that differs from the beginning on, and goes on with it if it is the newer one.
-async fn rival(
-    parts: &RecoverParts,
-    mesh: &Mesh,
-    chain: &mut Chain,
-    from: NodeId,
-    fellow: bool,
-    seq: u64,
-) -> anyhow::Result<()> {
-    chain.rivals += 1;
-    let dir = fresh_folder(&parts.data, chain.rivals)?;
-    let (store, mut ledger) = open_ledger(&dir, parts.fleet)?;
+async fn rival(parts: &RecoverParts, mesh: &Mesh, chain: &mut Chain, from: NodeId, fellow: bool) -> anyhow::Result<()> {
+    let (dir, store, mut ledger) = chain.rival(parts)?;
     loop {
         let ours = ledger.head();
         let Ok(batch) = ask(mesh, from, fellow, ours).await else { break };
@@ -257,15 +284,7 @@ async fn rival(
             break;
         }
     }
-    let newer = ledger.head().map(|h| h.seq) > chain.head().map(|h| h.seq);
-    chain.differs.push((from, seq));
-    if newer {
-        (chain.store, chain.ledger, chain.elsewhere) = (store, ledger, Some(dir));
-    } else {
-        drop((store, ledger));
-        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot clear {}", dir.display()))?;
-    }
-    Ok(())
+    chain.weigh((dir, store, ledger), from)
 }
 
 async fn ask(mesh: &Mesh, from: NodeId, fellow: bool, after: Option<Head>) -> Result<TailBatch, String> {
@@ -296,8 +315,7 @@ fn conclude(parts: &RecoverParts, chain: Chain, before: Option<Head>, desk: &Des
         "the ledger that was found does not name {me} a coordinator: it was retired, or has another key now"
     );
     let name = |id: NodeId| state.members().get(&id).map(|m| m.name.to_string());
-    let ignored =
-        |id: NodeId| parts.ignore.iter().any(|who| *who == id.to_string() || name(id).as_deref() == Some(who.as_str()));
+    let ignored = |id: NodeId| chain.ignores(parts, id);
     let said: Vec<Said> =
         said.into_iter().map(|(id, head)| Said { id, name: name(id), head, is_here: chain.has(head) }).collect();
     let seen = coordinator::seen(&Values::new(Arc::clone(&chain.store)))?;
@@ -315,16 +333,23 @@ fn conclude(parts: &RecoverParts, chain: Chain, before: Option<Head>, desk: &Des
         "the newest entry that anybody gave is {head}, and {}; whoever lies can be passed over: --ignore NAME",
         missing.join(", ")
     );
-    let differs: Vec<String> = chain
-        .differs
+    // Whoever has another entry in a place that is taken, whether it was asked for its history first or last.
+    let other = |s: &&Said| {
+        let gave = chain.differs.iter().any(|(id, _)| *id == s.id);
+        (s.name.is_some() || gave) && !s.is_here && s.head.seq <= head.seq && !ignored(s.id)
+    };
+    let parted = chain.parted.map_or_else(String::new, |seq| format!(" from entry {seq} on"));
+    let own = chain.left_own.then(|| "the ledger that was here is another".to_owned());
+    let differs: Vec<String> = said
         .iter()
-        .filter(|(id, _)| !ignored(*id))
-        .map(|(id, seq)| format!("{} from entry {seq} on", name(*id).unwrap_or_else(|| id.short())))
+        .filter(other)
+        .map(|s| format!("{} has another entry {}", s.name.clone().unwrap_or_else(|| s.id.short()), s.head))
+        .chain(own)
         .collect();
     ensure!(
         parts.even_if_split || differs.is_empty(),
-        "histories differ: {}; the newest that was found ends with entry {head}; to put it in place all the same: \
-         --even-if-split",
+        "histories differ{parted}: {}; the newest that was found ends with entry {head}; to put it in place all the \
+         same: --even-if-split; or pass over those who are wrong: --ignore NAME",
         differs.join(", ")
     );
     let answered = |id: &NodeId| said.iter().any(|s| s.id == *id);
@@ -338,21 +363,18 @@ fn conclude(parts: &RecoverParts, chain: Chain, before: Option<Head>, desk: &Des
         })
         .collect();
     coordinator::clear_hold(&Values::new(Arc::clone(&chain.store)))?;
-    let Chain { store, ledger, elsewhere, .. } = chain;
-    drop((ledger, store));
-    let aside = match elsewhere {
-        Some(dir) => put_in_place(&parts.data, &dir)?,
-        None => None,
-    };
+    let Chain { store, ledger, dir, is_own, own, .. } = chain;
+    drop((ledger, store, own));
+    let aside = put_in_place(&parts.data, &dir, !is_own)?;
     Ok(Recovered { head, before, said, silent, aside })
 }
 
-/// Puts another database in the place of the folder's own, which is kept beside it.
-fn put_in_place(data: &Path, from: &Path) -> anyhow::Result<Option<PathBuf>> {
+/// Puts a database in the place of the folder's own, which is kept beside it if it has something else.
+fn put_in_place(data: &Path, from: &Path, keep: bool) -> anyhow::Result<Option<PathBuf>> {
     let (own, new) = (data.join(DATABASE), from.join(DATABASE));
     let doing = || format!("cannot put the recovered ledger into {}", data.display());
     let mut aside = None;
-    if own.exists() {
+    if keep && own.exists() {
         let kept = (1..).map(|n| data.join(format!("{DATABASE}.before-recovery-{n}"))).find(|path| !path.exists());
         let kept = kept.with_context(doing)?;
         std::fs::rename(&own, &kept).with_context(doing)?;
@@ -360,6 +382,5 @@ fn put_in_place(data: &Path, from: &Path) -> anyhow::Result<Option<PathBuf>> {
     }
     std::fs::rename(&new, &own).with_context(doing)?;
     std::fs::File::open(data).and_then(|dir| dir.sync_all()).with_context(doing)?;
-    std::fs::remove_dir_all(from).with_context(doing)?;
     Ok(aside)
 }

@@ -95,3 +95,24 @@ async fn agents_hand_in_a_new_key_of_their_own_and_strangers_a_recovery_and_noth
     stranger.mesh.close().await;
     rig.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinators_key_is_not_changed_under_those_who_look_for_it() {
+    let mut rig = Rig::found().await;
+    rig.join("edge-1").await;
+    let admin = rig.raw(rig.admin.session.author().key().clone()).await;
+    let (key, new, head) = (rig.coordinator_key.clone(), SecretKey::generate(), rig.state().head());
+    let rotate = Body::Rotate(Rotate::new(rig.fleet, key.id(), &new));
+    let entry = entry_after(&rig.state(), &key, rotate);
+    // Its own key signs for it, the new one agrees, and the ledger's rules have nothing against it.
+    rig.state().as_ref().clone().apply(&entry.clone().verify().unwrap()).unwrap();
+    let error = admin.control().rpc(Submit(entry)).await.unwrap().unwrap_err().to_string();
+    for step in ["flt coordinator init", "coordinator enroll", "coordinator appoint", "coordinator retire"] {
+        assert!(error.contains(step), "{error}");
+    }
+    assert_eq!(rig.state().head(), head);
+    rig.publish("*", "still here").await;
+    rig.says("edge-1", "still here").await;
+    admin.mesh.close().await;
+    rig.stop().await;
+}

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use protocols::secret::{OpenTextError, Place};
+use protocols::{SealedText, SecretKey};
 use serde_json::Value;
 use testkit::{DEADLINE, Program, until};
 
@@ -117,4 +119,61 @@ fn what_cannot_be_rotated_says_so() {
     let named = bed.flt().args(["--config", config.to_str().unwrap(), "agent", "rotate"]).run();
     says(named, 1, &["is not the agent's to replace", "flt admin node replace"]);
     says(bed.flt().args(["agent", "rotate", "--data", "nowhere"]).run(), 1, &["cannot use the key", "--data DIR"]);
+}
+
+#[test]
+fn secrets_are_opened_with_the_former_key_until_they_are_sealed_again() {
+    let bed = Bed::found();
+    let _coordinator = bed.start_coordinator();
+    let _agent = bed.join("edge-1");
+    let file = "[group.edge]\non = \"role=edge\"\nscore.db.kind = \"files/1\"\nscore.db.spec.root = \"/etc\"\n\
+                score.db.spec.entries.password = { secret = \"db-password\" }\n";
+    std::fs::write(bed.path().join("fleet.toml"), file).unwrap();
+    let given = ["apply", "fleet.toml", "--secret-file", "db-password=-"];
+    bed.admin(given).input("correct-horse").run().expect(0);
+    let password = bed.root("edge-1").join("etc/password");
+    let has = |value: &str| {
+        until(&format!("the secret on edge-1 to be {value}"), DEADLINE, || {
+            let found = std::fs::read_to_string(&password).unwrap_or_default();
+            if found == value { Ok(()) } else { Err((found, node(&bed, "edge-1"))) }
+        });
+    };
+    has("correct-horse");
+    let old = SecretKey::read(&bed.data("edge-1").join("key"), || None).unwrap();
+    // The file is lost: to have it again, what is sealed to the key of before must be opened.
+    std::fs::remove_file(&password).unwrap();
+    let rotated: Value = serde_json::from_str(&rotate(&bed, "edge-1").ok()).unwrap();
+    has("correct-horse");
+    in_order(&bed, "edge-1", rotated["new"].as_str().unwrap());
+    let new = SecretKey::read(&bed.data("edge-1").join("key"), || None).unwrap();
+    assert_eq!(
+        (rotated["old"].as_str(), rotated["new"].as_str()),
+        (Some(&*old.id().to_string()), Some(&*new.id().to_string()))
+    );
+    let former = bed.data("edge-1").join("former-keys").join(old.id().to_string());
+    assert_eq!(SecretKey::read(&former, || None).unwrap().id(), old.id());
+    // It is said, wherever one looks, that this is not how it should stay.
+    let status = bed.admin(["status"]).ok();
+    assert!(status.contains("the secret `db-password` is not sealed to edge-1: flt admin secret reseal"), "{status}");
+    let list = bed.json(["secret", "list"]);
+    assert_eq!(
+        (&list["secrets"][0]["state"], &list["secrets"][0]["missing"][0]),
+        (&"missing".into(), &"edge-1".into())
+    );
+    // The next time that the fleet file is applied, it is sealed again: the new key opens it, and the old one nothing new.
+    let sealed = || -> SealedText {
+        let score = bed.json(["score", "show", "edge/db"]);
+        serde_json::from_value(score["payload"]["entries"]["password"]["secret"].clone()).unwrap()
+    };
+    let (kind, subject) = ("files/1".parse().unwrap(), "files/etc".parse().unwrap());
+    let place = Place { kind: &kind, subject: &subject };
+    assert!(sealed().open(place, &old).is_ok() && sealed().open(place, &new).is_err());
+    bed.admin(["apply", "fleet.toml"]).ok();
+    assert_eq!(sealed().open(place, &new).unwrap().expose(), b"correct-horse");
+    assert_eq!(sealed().open(place, &old).unwrap_err(), OpenTextError::NotARecipient("db-password".parse().unwrap()));
+    assert_eq!(bed.json(["secret", "list"])["secrets"][0]["state"], "sealed");
+    until("the former key to be gone", DEADLINE, || !former.exists());
+    bed.admin(given).input("another-one").run().expect(0);
+    has("another-one");
+    assert!(sealed().open(place, &old).is_err());
 }
