@@ -26,6 +26,9 @@ use crate::uplink::Uplink;
 use crate::witness::Witness;
 use crate::witness::weigh::refused_at;
 
+/// How many coordinators are asked where a node is while none serves this agent.
+const LOCATE_ASKED_MAX: usize = 4;
+
 /// Where the time comes from: the system's clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
@@ -426,14 +429,23 @@ impl Agent {
         ids
     }
 
-    /// Asks the coordinator where a node is.
+    /// Asks the coordinator where a node is. Where none serves this agent, those are asked that keep it off: one whose
+    /// history is split still says where others are, and these are who can tell that it is.
     pub async fn locate(&self, node: NodeId) -> Option<PeerAddr> {
-        let coordinator = (*self.coordinator.borrow())?;
-        if coordinator == node {
-            return None;
+        let connected = *self.coordinator.borrow();
+        let asked = match connected {
+            Some(coordinator) => vec![coordinator],
+            // To ask another coordinator where a coordinator is, that one would have to be found first.
+            None if self.state().is_some_and(|state| state.is_coordinator(node)) => Vec::new(),
+            None => self.coordinators(),
+        };
+        for coordinator in asked.into_iter().filter(|c| *c != node).take(LOCATE_ASKED_MAX) {
+            let answer = self.uplink.control(coordinator).rpc(Locate(node));
+            if let Ok(Ok(Ok(Some(found)))) = tokio::time::timeout(ANSWER_DEADLINE, answer).await {
+                return Some(found);
+            }
         }
-        let answer = self.uplink.control(coordinator).rpc(Locate(node));
-        tokio::time::timeout(ANSWER_DEADLINE, answer).await.ok()?.ok()?.ok()?
+        None
     }
 
     pub(crate) fn invite(&self) -> Option<&InviteSecret> {
