@@ -219,22 +219,58 @@ fn mistakes_are_named_with_their_place() {
     }
 }
 
-#[test]
-fn a_score_with_too_many_secrets_for_too_many_nodes_says_what_to_do() {
-    let anna = fleet().0;
-    let mut state = fleet().1.state;
+/// A fleet with many nodes, in two halves.
+fn crowd(nodes: u32) -> (SecretKey, FleetState) {
+    let (anna, founded) = fleet();
     let author = Author::new(anna.clone());
-    for n in 0..700_u32 {
-        let body = match enroll(1, &[("role", "edge")]) {
+    let mut state = founded.state;
+    for n in 0..nodes {
+        let half = if n % 2 == 0 { "left" } else { "right" };
+        let body = match enroll(1, &[("role", "edge"), ("half", half)]) {
             Body::Enroll(one) => Body::Enroll(protocols::entry::Enroll {
                 key: SecretKey::from_seed(blake3::hash(&n.to_le_bytes()).as_bytes()).id(),
                 name: format!("edge-{n}").parse().unwrap(),
                 ..one
             }),
-            _ => unreachable!(),
+            _ => unreachable!("an enrolment"),
         };
         state = author.sign(&state, &Intent::Enter(body), NOW).unwrap().1;
     }
+    (anna, state)
+}
+
+#[test]
+fn a_secret_for_more_nodes_than_one_may_have_goes_to_them_in_groups() {
+    let (anna, state) = crowd(2600);
+    let group = |name: &str, on: &str| {
+        format!(
+            "[group.{name}]\non = \"{on}\"\nscore.db.kind = \"files/1\"\nscore.db.spec.root = \"/etc/db\"\n\
+             score.db.spec.entries.password = {{ secret = \"db\" }}\n"
+        )
+    };
+    let given = [("db", "hunter2")];
+    let error = resolve(&state, &anna, &group("all", "role=edge"), &given).unwrap_err().to_string();
+    let says = error.contains("would be sealed to 2601 keys, and may be to 2500") && error.contains("split the group");
+    assert!(says, "{error}");
+    // As the hint says: the same score in two groups, and one value for both.
+    let halves = group("left", "half=left") + &group("right", "half=right");
+    let resolved = resolve(&state, &anna, &halves, &given).unwrap();
+    assert_eq!(resolved.iter().map(|one| one.secrets[0].recipients).collect::<Vec<_>>(), [1301, 1301]);
+    let (state, _) = apply(&state, &anna, &halves, &given);
+    for (n, of) in [(0_u32, "left/db"), (1, "right/db")] {
+        let key = SecretKey::from_seed(blake3::hash(&n.to_le_bytes()).as_bytes());
+        let desired = state.desired(key.id());
+        let declaration = desired.values().next().unwrap();
+        assert_eq!((desired.len(), declaration.name.to_string().as_str()), (1, of));
+        let place = Place { kind: &declaration.kind, subject: &declaration.subject };
+        let text = published(&catalogue(), declaration).remove(0);
+        assert_eq!(text.open(place, &key).unwrap().expose(), b"hunter2");
+    }
+}
+
+#[test]
+fn a_score_with_too_many_secrets_for_too_many_nodes_says_what_to_do() {
+    let (anna, state) = crowd(700);
     let secrets = |count: usize| {
         let entries: String =
             (0..count).map(|n| format!("score.db.spec.entries.f{n} = {{ secret = \"s{n}\" }}\n")).collect();

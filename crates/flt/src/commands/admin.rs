@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use context::Admin;
 use recovery::RecoveryCommand;
+pub(crate) use status::clones;
 
 use crate::app::{AdminFlags, App};
 use crate::report::Code;

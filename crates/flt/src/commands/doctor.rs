@@ -106,6 +106,8 @@ pub(crate) async fn run(args: DoctorArgs, app: &App) -> anyhow::Result<Code> {
         }
     };
     let key = look_at_key(&args.unlock, &config.key_path(), app, &mut findings);
+    // With a ticket that was given it is about that ticket, and not about the admin whose folder is here.
+    let own = args.ticket.is_none() && args.admin.ticket_file.is_none();
     let ticket = match args.ticket {
         Some(ticket) => Some(look_at_ticket(ticket, &mut findings)),
         None => read_ticket(&config.ticket_path(), &mut findings).map(|ticket| look_at_ticket(ticket, &mut findings)),
@@ -116,6 +118,10 @@ pub(crate) async fn run(args: DoctorArgs, app: &App) -> anyhow::Result<Code> {
         Ok(probe) => {
             look_at_network(&*probe, &ticket, &mut findings).await;
             probe.close().await;
+            if own && findings.is_healthy() {
+                let clones = super::admin::clones(config, args.unlock.passphrase_file, app).await;
+                findings.extend(of_machines(clones));
+            }
         }
         Err(error) => findings.add(Finding::failed("mesh", format!("{error:#}"), None)),
     }
@@ -251,6 +257,21 @@ fn of_answer(peer: &PeerAddr, via: Via, answer: &Answer, fleet: FleetId, now: Mi
     found
 }
 
+/// What an admin can see of nodes that say they are one machine. Who may not read their reports cannot look.
+fn of_machines(clones: anyhow::Result<Vec<String>>) -> Vec<Finding> {
+    match clones {
+        Ok(clones) if clones.is_empty() => vec![Finding::ok("machines", "no machine id is there twice")],
+        Ok(clones) => {
+            let warned = |told| Finding::warned("machines", told, Some("see them: flt admin node show NAME"));
+            clones.into_iter().map(warned).collect()
+        }
+        Err(error) => {
+            tracing::debug!(error = %format!("{error:#}"), "cannot look at what nodes report");
+            Vec::new()
+        }
+    }
+}
+
 fn of_silence(peer: &PeerAddr, via: Via, error: &ProbeError) -> Finding {
     let addresses = match via {
         Via::Direct => peer.addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -286,7 +307,8 @@ const fn relay_hint(error: &ProbeError) -> Option<&'static str> {
 const CLOCK_OFF_MAX: Duration = Duration::from_secs(60);
 
 const EXAMPLES: &str = "\
-Looks at the configuration, the key, the ticket, the relays, the coordinators by each way, and the clocks.
+Looks at the configuration, the key, the ticket, the relays, the coordinators by each way, and the clocks; for an admin
+also at nodes that say they are one machine.
 
 Examples:
   flt doctor

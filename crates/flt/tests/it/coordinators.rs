@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
+mod artifacts;
 mod claims;
 mod comeback;
 mod forked;

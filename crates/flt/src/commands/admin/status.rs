@@ -1,6 +1,7 @@
 //! `flt admin status` and `flt admin watch`: the fleet at a glance, and as it changes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use admin::session::CheckedReport;
@@ -10,7 +11,9 @@ use protocols::{Name, NodeId, Selector};
 use serde::Serialize;
 
 use super::context::{Admin, Online, told};
+use crate::app::App;
 use crate::compose;
+use crate::config::AdminConfig;
 use crate::output::{Style, Table, View, format};
 use crate::report::Code;
 
@@ -114,6 +117,23 @@ async fn status_online(online: &Online<'_>) -> anyhow::Result<Code> {
 pub(super) async fn reports(online: &Online<'_>, nodes: &[NodeId]) -> anyhow::Result<Reports> {
     let reports = told(online.session.reports(nodes, "").await)?;
     Ok(reports.into_iter().map(|report| (report.node, report)).collect())
+}
+
+/// What is said of nodes that say they are one machine.
+pub(crate) async fn clones(
+    config: AdminConfig,
+    passphrase_file: Option<PathBuf>,
+    app: &App,
+) -> anyhow::Result<Vec<String>> {
+    let admin = Admin::new(config, passphrase_file, None, app);
+    let online = admin.online().await?;
+    let looked = async {
+        let (state, reports) = (online.state()?, reports(&online, &[]).await?);
+        Ok(NodeRow::clones(&NodeRow::all(&state, &reports), &reports))
+    };
+    let looked = looked.await;
+    online.close().await;
+    looked
 }
 
 /// One change of a node.

@@ -136,3 +136,34 @@ fn a_removed_node_is_cut_off_and_its_record_stays() {
     says(again, 1, &["was revoked by entry"]);
     says(bed.admin(["node", "remove", "edge-1", "--yes"]).run(), 1, &["edge-1"]);
 }
+
+#[test]
+fn a_copied_disk_is_named_by_status_and_doctor() {
+    if !testkit::require("a_copied_disk_is_named_by_status_and_doctor", &["unshare", "mount"]) {
+        return;
+    }
+    let bed = Bed::found();
+    let _coordinator = bed.start_coordinator();
+    let _first = bed.join("edge-1");
+    let doctor = bed.flt().args(["doctor"]);
+    // Several agents on one running system are no copies.
+    let second = bed.join("edge-2");
+    says(doctor.run(), 0, &["machines", "no machine id is there twice"]);
+    drop(second);
+    // The same machine id, and another boot: that is another machine.
+    let boot = bed.path().join("boot-id");
+    std::fs::write(&boot, "6f0f8a3e-8f4d-4b3a-9a59-0d6a5f6b1c11\n").unwrap();
+    let script = "mount --bind \"$1\" /proc/sys/kernel/random/boot_id && shift && exec \"$@\"";
+    let words = ["agent", "run", "--name", "edge-2", "--listen", "127.0.0.1:0", "--metrics", "off"];
+    let copy = testkit::Program::new("unshare").named("edge-2 elsewhere").args(["--mount", "sh", "-c", script, "sh"]);
+    let copy = copy.arg(&boot).arg(testkit::flt_binary()).args(words).args(["--heartbeat-seconds", "2", "--data"]);
+    let copy = copy.arg(bed.data("edge-2")).arg("--files-root").arg(bed.root("edge-2"));
+    let _copy = copy.env("HOME", bed.path().join("home")).folder(bed.path()).spawn();
+    let told = "edge-1, edge-2: they have one machine id: a disk was copied";
+    until("the copy in the status", DEADLINE, || {
+        let status = bed.admin(["status"]).ok();
+        if status.contains(told) { Ok(()) } else { Err(status) }
+    });
+    let found = doctor.run().expect(0).stdout;
+    assert!(found.contains("warning") && found.contains(told) && found.contains("flt admin node show"), "{found}");
+}
