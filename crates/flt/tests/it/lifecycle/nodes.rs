@@ -145,6 +145,7 @@ fn a_copied_disk_is_named_by_status_and_doctor() {
     let bed = Bed::found();
     let _coordinator = bed.start_coordinator();
     let _first = bed.join("edge-1");
+    bed.admin(["use", &bed.ticket()]).ok();
     let doctor = bed.flt().args(["doctor"]);
     // Several agents on one running system are no copies.
     let second = bed.join("edge-2");
