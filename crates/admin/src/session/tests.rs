@@ -271,7 +271,8 @@ async fn a_coordinator_that_is_gone_is_a_passing_error() {
     let (tx, rx) = tokio::sync::mpsc::channel(1);
     drop(rx);
     let author = Author::new(SecretKey::generate());
-    let mut session = Session::open(Workspace::new(dir.path()), fleet, author, Client::from(irpc::Client::local(tx))).unwrap();
+    let mut session =
+        Session::open(Workspace::new(dir.path()), fleet, author, Client::from(irpc::Client::local(tx))).unwrap();
     let error = session.sync().await.unwrap_err();
     assert!(error.is_passing(), "{error:?}");
     assert!(error.to_string().starts_with("cannot fetch the ledger: "), "{error}");

@@ -192,10 +192,17 @@ async fn collect(
     }
 }
 
-/// Whether as many members answered as were asked for: all of them if nobody said how many.
+/// Whether as many members answered as were asked for: all of them if nobody said how many. Not while one of them has
+/// seen more than was given and was not asked for it yet, or gave no answer.
 fn is_enough(parts: &RecoverParts, chain: &Chain, desk: &Desk) -> bool {
     let Some(state) = chain.state() else { return false };
     let said = desk.said.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut of_members = said.iter().filter(|(id, _)| state.members().contains_key(id));
+    if of_members
+        .any(|(id, head)| head.seq > state.head().seq && !chain.was_judged(*id, *head) && !chain.ignores(parts, *id))
+    {
+        return false;
+    }
     let others = || state.members().keys().filter(|id| **id != parts.key.id());
     let answered = others().filter(|id| said.contains_key(*id)).count();
     answered > 0 && answered >= parts.members.unwrap_or_else(|| others().count())
