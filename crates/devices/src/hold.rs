@@ -2,7 +2,7 @@
 //! ends them at an instant, whatever becomes of the agent.
 //!
 //! The agent's side is [`HoldClient`]; the supervisor is [`supervise`], run by `flt agent hold`; and around each program
-//! that it starts stands [`inside`], run by `flt agent hold-inside`, which ends that program when the supervisor is gone.
+//! that it starts stands [`inside()`], run by `flt agent hold-inside`, which ends that program when the supervisor is gone.
 //! As root the main program runs in a PID namespace of its own, so the kernel ends all of it at once. Without, the
 //! supervisor adopts what its programs leave behind, and looks for what carries its mark, until nothing is left.
 

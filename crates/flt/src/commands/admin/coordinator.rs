@@ -1,6 +1,6 @@
 //! The fleet's coordinators: enrolled, looked at, appointed, moved and retired; and which of them a command speaks with.
 
-mod group;
+pub(super) mod group;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -11,6 +11,7 @@ use protocols::{Name, NodeId, Selector};
 use serde::Serialize;
 
 use super::context::{Admin, Online, told};
+use super::coordinator::group::{self, GroupView};
 use crate::app::App;
 use crate::compose;
 use crate::config::AdminConfig;
@@ -25,29 +26,42 @@ pub(crate) struct WatchArgs {
     on: Selector,
 }
 
-impl View for StatusView {
+/// The fleet at a glance, and who orders its ledger if several do.
+#[derive(Debug, Serialize)]
+struct GlanceView {
+    #[serde(flatten)]
+    fleet: StatusView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<GroupView>,
+}
+
+impl View for GlanceView {
     const SCHEMA: &'static str = "flt.status/1";
 
     fn text(&self, style: &Style) -> String {
+        let fleet = &self.fleet;
         let mut text = format!(
             "fleet {}, entry {}: {} of {} nodes in order, {} declarations\n",
-            self.fleet,
-            self.head,
-            self.in_order,
-            self.nodes_total,
-            self.scores.len()
+            fleet.fleet,
+            fleet.head,
+            fleet.in_order,
+            fleet.nodes_total,
+            fleet.scores.len()
         );
-        if !self.nodes.is_empty() {
-            text.push('\n');
-            text.push_str(&table(&self.nodes, style));
+        if let Some(group) = &self.group {
+            text.push_str(&format!("{group}\n"));
         }
-        if !self.scores.is_empty() {
+        if !fleet.nodes.is_empty() {
             text.push('\n');
-            text.push_str(&super::scores::table(&self.scores, style));
+            text.push_str(&table(&fleet.nodes, style));
         }
-        if !self.problems.is_empty() {
+        if !fleet.scores.is_empty() {
+            text.push('\n');
+            text.push_str(&super::scores::table(&fleet.scores, style));
+        }
+        if !fleet.problems.is_empty() {
             text.push_str("\nproblems:\n");
-            for problem in &self.problems {
+            for problem in &fleet.problems {
                 text.push_str(&format!("  {problem}\n"));
             }
         }
@@ -102,12 +116,13 @@ pub(super) async fn status(admin: &Admin<'_>) -> anyhow::Result<Code> {
 async fn status_online(online: &Online<'_>) -> anyhow::Result<Code> {
     let state = online.state()?;
     let reports = reports(online, &[]).await?;
-    let view = StatusView::new(&state, &reports, compose::now());
+    let fleet = StatusView::new(&state, &reports, compose::now());
+    let view = GlanceView { fleet, group: group::of_coordinator(online, &state).await };
     let out = online.admin.out;
     out.view(&view)?;
-    if view.nodes.is_empty() {
+    if view.fleet.nodes.is_empty() {
         out.hint("let a node join: flt admin invite --label role=edge");
-    } else if let Some(row) = view.nodes.iter().find(|row| row.condition == Condition::Failing) {
+    } else if let Some(row) = view.fleet.nodes.iter().find(|row| row.condition == Condition::Failing) {
         out.hint(format!("see why: flt admin node show {}", row.name));
     }
     Ok(Code::Done)

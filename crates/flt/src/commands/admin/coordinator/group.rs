@@ -44,7 +44,7 @@ impl fmt::Display for Place {
 
 /// How the group stands.
 #[derive(Debug, Serialize)]
-pub(super) struct GroupView {
+pub(crate) struct GroupView {
     term: u64,
     leader: Option<String>,
     applied: u64,
@@ -105,6 +105,14 @@ pub(super) async fn status(online: &Online<'_>, state: &FleetState) -> Option<Gr
         }
     }
     best
+}
+
+/// How the group stands, by the one coordinator that is asked anyway; nothing if there is no group.
+pub(crate) async fn of_coordinator(online: &Online<'_>, state: &FleetState) -> Option<GroupView> {
+    match timeout(STATUS_WITHIN, online.link.control().rpc(AskGroup)).await {
+        Ok(Ok(Ok(Some(status)))) => Some(GroupView::new(&status, state)),
+        _ => None,
+    }
 }
 
 /// Adds and removes members in one step.
