@@ -1,6 +1,6 @@
 //! This coordinator's place in a group: the ledger as the group needs it, who may change the group, what is handed on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use protocols::control::{ChangeError, Denied, GroupStatus, Tail};
@@ -11,7 +11,7 @@ use quorum::{Call, Carry, Group, GroupError, Ledger, Reply, Timing, Transport, U
 use tokio::time::timeout;
 
 use crate::coordinator::{Coordinator, LEASES_FILE};
-use crate::order::{AppendError, Chair, Hold, Order as _};
+use crate::order::{AppendError, Chair, Hold, LocalOrder, Order as _};
 use crate::wire::{BoxFuture, Wire};
 
 /// Name of the group's log in the data folder.
@@ -32,14 +32,16 @@ impl Coordinator {
     /// # Errors
     /// [`GroupError`].
     pub async fn join_group(self: &Arc<Self>, transport: Arc<dyn Transport>, timing: Timing) -> Result<(), GroupError> {
-        let ledger = GroupLedger { chair: Arc::clone(&self.chair), wire: Arc::clone(&self.wire) };
-        let (leases, chair) = (Arc::clone(&self.leases), Arc::clone(&self.chair));
+        // The chair keeps the group, so what the group keeps must not keep the chair.
+        let (chair, wire) = (Arc::downgrade(&self.chair), Arc::clone(&self.wire));
+        let ledger = GroupLedger { local: Arc::clone(self.chair.local()), chair, wire };
+        let (leases, local) = (Arc::clone(&self.leases), Arc::clone(self.chair.local()));
         let carry: Carry = Arc::new(move || {
-            let (leases, chair) = (Arc::clone(&leases), Arc::clone(&chair));
+            let (leases, local) = (Arc::clone(&leases), Arc::clone(&local));
             Box::pin(async move {
                 // Nothing is ordered by the coordinator alone any more, so this is its last word.
                 let table = leases.seal().await.map_err(|e| e.to_string())?;
-                Ok((table, chair.local().state().head()))
+                Ok((table, local.state().head()))
             })
         });
         let options = quorum::Options {
@@ -187,13 +189,14 @@ impl Coordinator {
 
 /// The ledger on this coordinator's disk, without regard to whom it names as the one that orders.
 struct GroupLedger {
-    chair: Arc<Chair>,
+    local: Arc<LocalOrder>,
+    chair: Weak<Chair>,
     wire: Arc<dyn Wire>,
 }
 
 impl GroupLedger {
     async fn take(&self, from: NodeId, head: Head) -> Result<(), String> {
-        let ours = self.chair.local().state().head();
+        let ours = self.local.state().head();
         let request = Tail { after: Some(ours), follow: false };
         let stream = timeout(ANSWER_DEADLINE, self.wire.control(from).server_streaming(request, QUEUED)).await;
         let stream = stream.map_err(|_| "no answer in time".to_owned())?.map_err(|e| scores::chain(&e))?;
@@ -208,7 +211,7 @@ impl GroupLedger {
                 break;
             }
             next += entries.len() as u64;
-            self.chair.local().extend(entries).await.map_err(|e| scores::chain(&e))?;
+            self.local.extend(entries).await.map_err(|e| scores::chain(&e))?;
         }
         Ok(())
     }
@@ -216,12 +219,12 @@ impl GroupLedger {
 
 impl Ledger for GroupLedger {
     fn head(&self) -> Head {
-        self.chair.local().state().head()
+        self.local.state().head()
     }
 
     fn append(&self, entry: SignedEntry) -> BoxFuture<'_, Result<Result<Head, Unfit>, String>> {
         Box::pin(async move {
-            match self.chair.local().append(entry).await {
+            match self.local.append(entry).await {
                 Ok(head) => Ok(Ok(head)),
                 Err(AppendError::Stale(head)) => Ok(Err(Unfit::Stale(head))),
                 Err(AppendError::Refused(refusal)) => Ok(Err(Unfit::Refused(refusal))),
@@ -234,8 +237,10 @@ impl Ledger for GroupLedger {
     fn catch_up(&self, head: Head, from: Vec<NodeId>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let mut members = from;
-            let known = self.chair.group().map(|group| group.members()).unwrap_or_default();
-            members.extend(known.into_iter().filter(|id| *id != self.chair.me()));
+            if let Some(chair) = self.chair.upgrade() {
+                let known = chair.group().map(|group| group.members()).unwrap_or_default();
+                members.extend(known.into_iter().filter(|id| *id != chair.me()));
+            }
             members.sort_unstable();
             members.dedup();
             let mut last = String::from("no other member is known");
@@ -251,7 +256,7 @@ impl Ledger for GroupLedger {
     }
 
     fn name_of(&self, node: NodeId) -> String {
-        let state = self.chair.local().state();
+        let state = self.local.state();
         state.members().get(&node).map_or_else(|| node.short(), |m| m.name.to_string())
     }
 }

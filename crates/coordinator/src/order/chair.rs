@@ -79,7 +79,7 @@ impl std::fmt::Display for Hold {
 
 /// The order of a group of which one appends.
 pub struct Chair {
-    local: LocalOrder,
+    local: Arc<LocalOrder>,
     me: NodeId,
     wire: Arc<dyn Wire>,
     hold: watch::Sender<Hold>,
@@ -102,7 +102,7 @@ impl Chair {
     pub fn new(local: LocalOrder, me: NodeId, wire: Arc<dyn Wire>, hold: Hold) -> Self {
         let hold = watch::Sender::new(hold);
         Self {
-            local,
+            local: Arc::new(local),
             me,
             wire,
             hold,
@@ -113,7 +113,7 @@ impl Chair {
     }
 
     /// The ledger here, without regard to who orders.
-    pub(crate) const fn local(&self) -> &LocalOrder {
+    pub(crate) const fn local(&self) -> &Arc<LocalOrder> {
         &self.local
     }
 

@@ -62,7 +62,9 @@ fn what_is_typed_often_has_examples() {
         // Other roles' verbs are held to it where they are written.
         let ours =
             ["flt agent", "flt coordinator", "flt key", "flt config", "flt doctor", "flt completions", "flt man"];
-        if leaf && !exempt && ours.iter().any(|prefix| name.starts_with(prefix)) {
+        // What nobody runs by hand needs none.
+        let hidden = command.is_hide_set();
+        if leaf && !exempt && !hidden && ours.iter().any(|prefix| name.starts_with(prefix)) {
             let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
             if !help.contains("Examples:\n  flt ") {
                 without.push(name.to_owned());
