@@ -11,7 +11,7 @@ use super::{Group, READ_DEADLINE, Running};
 use crate::alone::Alone;
 use crate::batch::{BATCH_MAX, leads};
 use crate::call::{Call, ProposeError, Reply, Said, Transport, What};
-use crate::types::{Done, Item};
+use crate::types::{Done, Item, Member};
 use crate::views::{Ask, Views};
 
 /// How long a coordinator that orders leases may take for one that hands requests on.
@@ -110,14 +110,22 @@ impl Running {
                 silent_millis: silent.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
             }
         });
+        // A leader that is cut off still takes itself for one; what it says is not ordered by anybody.
+        let cut_off = leads(&metrics) && self.silent(&voters).len() > voters.len().saturating_sub(1) / 2;
         GroupStatus {
             term: metrics.current_term,
-            leader: metrics.current_leader.map(|leader| leader.key()),
+            leader: metrics.current_leader.filter(|_| !cut_off).map(|leader| leader.key()),
             by: self.me.key(),
             last: metrics.last_log_index.unwrap_or(0),
             applied: metrics.last_applied.map_or(0, |id| id.index),
             members: members.collect(),
         }
+    }
+
+    /// The others of these that were not heard lately.
+    fn silent(&self, members: &[Member]) -> Vec<Member> {
+        let is_silent = |id: &&Member| **id != self.me && self.heard.silent(id.key()).is_none_or(|span| span > SILENT);
+        members.iter().filter(is_silent).copied().collect()
     }
 
     /// Why nothing is ordered: who of the group does not answer.
@@ -127,10 +135,8 @@ impl Running {
             return format!("the group's log on this coordinator stopped ({fatal}); free its disk and start it again");
         }
         let voters: Vec<_> = metrics.membership_config.membership().voter_ids().collect();
-        let is_silent =
-            |id: &crate::types::Member| *id != self.me && self.heard.silent(id.key()).is_none_or(|span| span > SILENT);
         let mut silent: Vec<String> =
-            voters.iter().filter(|id| is_silent(id)).map(|id| format!("`{}`", self.ledger.name_of(id.key()))).collect();
+            self.silent(&voters).iter().map(|id| format!("`{}`", self.ledger.name_of(id.key()))).collect();
         silent.sort();
         if silent.is_empty() {
             return format!("its {} coordinators are choosing which of them leads", voters.len());
