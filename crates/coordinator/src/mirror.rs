@@ -69,7 +69,10 @@ impl Coordinator {
         let holders: Vec<NodeId> = lock(&self.gallery).holders(blob.hash).take(HOLDERS_ASKED).collect();
         for from in fellows.iter().copied().chain(holders) {
             match timeout(FETCH_DEADLINE, self.wire.fetch(blob, from)).await {
-                Ok(Ok(_)) => return true,
+                Ok(Ok(_)) => {
+                    tracing::info!(bytes = blob.size, blob = %blob.hash, from = %from.short(), "an artifact was fetched");
+                    return true;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, blob = %blob.hash, from = %from.short(), "not from there"),
                 Err(_) => tracing::debug!(blob = %blob.hash, from = %from.short(), "not from there in time"),
             }

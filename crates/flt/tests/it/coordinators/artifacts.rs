@@ -33,16 +33,16 @@ fn an_artifact_outlives_the_coordinator_that_was_given_it() {
                 score.big.spec.entries.big = { file = \"big.bin\" }\n";
     std::fs::write(pair.bed.path().join("fleet.toml"), file).unwrap();
     let size = big.len() as u64;
-    let held = || bytes_below(&pair.second_data().join("blobs"));
-    assert!(held() < size);
+    assert!(bytes_below(&pair.second_data().join("blobs")) < size);
     pair.bed.admin(["apply", "fleet.toml", "--no-wait"]).ok();
     // The one that follows fetches what it was not given.
-    until("the artifact at the second coordinator", DEADLINE, || if held() >= size { Ok(()) } else { Err(held()) });
+    second.wait_for(&format!("an artifact was fetched bytes={size}"));
     kill(&mut first);
     std::fs::remove_dir_all(pair.bed.path().join("coordinator/data/blobs")).unwrap();
     std::fs::remove_file(pair.bed.path().join("big.bin")).unwrap();
     // What it fetched is whole, and stays over a restart.
-    kill(&mut second);
+    second.terminate();
+    second.wait(DEADLINE);
     again(&mut second);
     agent.restart();
     let there = pair.bed.root("edge-1").join("srv/big");
