@@ -280,6 +280,8 @@ impl Group {
         let config = config(timing).map_err(GroupError::Start)?;
         let raft = Raft::new(me, Arc::new(config), network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|e| GroupError::Start(e.to_string()))?;
+        // Until its task runs, its metrics name no members, and a member would take itself for none.
+        raft.with_raft_state(|_| ()).await.map_err(|e| GroupError::Start(e.to_string()))?;
         let (queue, waiting) = mpsc::channel(QUEUED);
         let running =
             Arc::new(Running { me, raft, machine, log, transport, heard, ledger, queue, tasks: Default::default() });
