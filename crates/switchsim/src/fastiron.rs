@@ -1,0 +1,100 @@
+//! FastIron: which commands there are in which mode, how its prompt looks and how it refuses.
+
+pub(crate) mod config;
+pub(crate) mod exec;
+pub(crate) mod lag;
+pub(crate) mod render;
+pub(crate) mod show;
+pub(crate) mod vlan;
+
+use crate::device::Device;
+use crate::profile::Os;
+use crate::shell::{Act, Context, Mode, Reply, Shell, Table};
+use crate::words::{self, Fault};
+
+/// `SSH@name(config-vlan-10)#`, without a blank behind it.
+pub(crate) fn prompt(device: &Device, shell: &Shell) -> String {
+    let host = format!("SSH@{}", device.running.hostname);
+    let inner = match &shell.mode {
+        Mode::User => return format!("{host}>"),
+        Mode::Enable => return format!("{host}#"),
+        Mode::Config | Mode::Lldp => "config".to_owned(),
+        Mode::Vlan(id) => format!("config-vlan-{id}"),
+        Mode::Ports(ports) => match ports.as_slice() {
+            [port] => {
+                let ten = device.running.ports.get(port).is_some_and(|p| p.speed >= 10_000);
+                format!("config-if-e{}-{port}", if ten { "10000" } else { "1000" })
+            }
+            [first, .., last] => format!("config-mif-{first}-{last}"),
+            [] => "config-mif".to_owned(),
+        },
+        Mode::LagInterface(id) => format!("config-lag-if-lg{id}"),
+        Mode::Lag(id) => match device.running.lags.get(id) {
+            Some(lag) => format!("config-lag-{}", lag.name),
+            None => "config-lag".to_owned(),
+        },
+    };
+    format!("{host}({inner})#")
+}
+
+/// Does what a line says, or refuses as the real one does.
+pub(crate) fn execute(context: &mut Context<'_>, line: &str) -> Reply {
+    let mut refused = None;
+    for table in tables(context.device.os, &context.shell.mode) {
+        match words::find(table, line) {
+            Ok((act, names)) => return act(context, &names),
+            // What got furthest says what was wrong.
+            Err(fault) => refused = Some(further(refused, fault)),
+        }
+    }
+    let text = match refused.unwrap_or(Fault::Invalid(0)) {
+        Fault::Invalid(at) => format!("Invalid input -> {}\nType ? for a list\n", &line[at..]),
+        Fault::Ambiguous(at) => format!("Ambiguous input -> {}\nType ? for a list\n", &line[at..]),
+        Fault::Incomplete => "Incomplete command.\n".to_owned(),
+    };
+    Reply::said(text)
+}
+
+/// What `?` shows.
+pub(crate) fn help(os: Os, shell: &Shell, line: &str) -> String {
+    let mut found: Vec<String> = tables(os, &shell.mode).iter().flat_map(|table| words::next(table, line)).collect();
+    found.sort();
+    found.dedup();
+    if found.is_empty() { "Unrecognized command\n".to_owned() } else { format!("  {}\n", found.join("\n  ")) }
+}
+
+fn further(before: Option<Fault>, now: Fault) -> Fault {
+    let rank = |fault: &Fault| match fault {
+        Fault::Invalid(at) => (0, *at),
+        Fault::Ambiguous(at) => (1, *at),
+        Fault::Incomplete => (2, 0),
+    };
+    match before {
+        Some(before) if rank(&before) >= rank(&now) => before,
+        _ => now,
+    }
+}
+
+fn tables(os: Os, mode: &Mode) -> Vec<Table> {
+    let old = os == Os::FastIronOld;
+    let global: [Table; 2] = [CONFIG, if old { lag::GLOBAL_OLD } else { lag::GLOBAL_NEW }];
+    let inner: &[Table] = match mode {
+        Mode::User => return vec![show::TABLE, exec::USER],
+        Mode::Enable => return vec![show::TABLE, exec::ENABLE],
+        Mode::Config | Mode::Lldp => &[],
+        Mode::Vlan(_) => &[vlan::TABLE],
+        Mode::Ports(_) if old => &[config::INTERFACE, config::INTERFACE_OLD],
+        Mode::Ports(_) | Mode::LagInterface(_) => &[config::INTERFACE],
+        Mode::Lag(_) if old => &[lag::TABLE, lag::TABLE_OLD],
+        Mode::Lag(_) => &[lag::TABLE],
+    };
+    let mut tables = inner.to_vec();
+    tables.extend(global);
+    tables.extend([show::TABLE, exec::EVERYWHERE]);
+    tables
+}
+
+const CONFIG: Table = config::GLOBAL;
+
+/// An act that changes nothing and says nothing.
+pub(crate) const ACCEPT: Act = |_, _| Reply::silence();

@@ -1,0 +1,3 @@
+//! The simulator, spoken to from outside.
+
+mod system;
