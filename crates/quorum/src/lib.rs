@@ -8,6 +8,7 @@ mod alone;
 mod batch;
 mod boottime;
 mod call;
+mod file;
 mod group;
 mod log;
 mod machine;

@@ -1,19 +1,18 @@
 //! The group's log on disk: entries, the vote, the newest snapshot. Everything is on the disk before it is acknowledged.
 
 use std::fmt::Debug;
-use std::fs::File;
 use std::io::Cursor;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogId as _, RaftLogReader, Snapshot, SnapshotMeta, Vote};
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::file::{self, OpenError};
 use crate::types::{IoError, LogId, Member, RaftEntry, State, StorageError, Types};
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
@@ -30,8 +29,6 @@ const REMOVED: &str = "removed";
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// How many bytes of entries are sent to another member at once, if more than one entry is.
 const SEND_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// How long another owner in this process, which is about to go, is waited for.
-const IN_USE_WAIT: Duration = Duration::from_secs(5);
 
 /// Why the log could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -93,21 +90,10 @@ struct Inner {
 impl Log {
     /// Opens or makes the log. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, LogError> {
-        let failed = |e: redb::Error| LogError::Database { path: path.into(), source: Box::new(e) };
-        let new = !path.exists();
-        let until = Instant::now() + IN_USE_WAIT;
-        let database = loop {
-            match redb::Builder::new().set_cache_size(CACHE_BYTES).create(path) {
-                Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                other => break other.map_err(|e| failed(e.into()))?,
-            }
-        };
-        if new && let Some(dir) = path.parent() {
-            let synced = File::open(dir).and_then(|dir| dir.sync_all());
-            synced.map_err(|source| LogError::File { path: path.into(), source })?;
-        }
+        let database = file::open(path, CACHE_BYTES).map_err(|error| match error {
+            OpenError::Database(source) => LogError::Database { path: path.into(), source },
+            OpenError::Folder(source) => LogError::File { path: path.into(), source },
+        })?;
         let mut inner = Inner { path: path.into(), database, disk: 0 };
         inner.disk = match inner.get(DISK)? {
             Some(disk) => disk,

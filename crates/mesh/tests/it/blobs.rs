@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::endpoint::{Connection, presets};
+use iroh::endpoint::Connection;
 use iroh::protocol::{AcceptError, ProtocolHandler, Router};
 use mesh::blobs::{AddError, BLOBS_ALPN, BlobConfig, ExportError, FetchError, NoRoom};
 use mesh::{BlobPlane, Mesh, MeshBuilder};
@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{SOON, config, node};
+use crate::support::{SOON, bare_endpoint, config, node};
 
 fn small(dir: &Path) -> BlobConfig {
     BlobConfig { reserve: 1 << 20, idle: Duration::from_secs(3), ..BlobConfig::new(dir) }
@@ -267,13 +267,7 @@ async fn hostile_providers_cost_little_and_change_nothing() {
         ("nothing", vec![], false),
     ] {
         let (client, mine, _b) = blob_node().await;
-        let endpoint = iroh::Endpoint::builder(presets::Minimal)
-            .clear_ip_transports()
-            .bind_addr("127.0.0.1:0")
-            .expect("an address")
-            .bind()
-            .await
-            .expect("bound");
+        let endpoint = bare_endpoint().await;
         let addrs = endpoint.bound_sockets();
         let router = Router::builder(endpoint).accept(BLOBS_ALPN, Arc::new(Hostile { answer, endless })).spawn();
         let id = NodeId::from_bytes(*router.endpoint().id().as_bytes());

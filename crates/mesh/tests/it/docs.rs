@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use iroh::endpoint::presets;
 use iroh::protocol::Router;
 use iroh_blobs::BlobsProtocol;
 use iroh_blobs::api::Store;
@@ -22,7 +21,7 @@ use mesh::{DocPlane, Mesh, MeshBuilder};
 use protocols::{NodeId, PeerAddr, SecretKey};
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Members, SOON, config, until};
+use crate::support::{Members, SOON, bare_endpoint, config, until};
 
 pub(crate) fn fast() -> DocTuning {
     DocTuning {
@@ -69,13 +68,7 @@ struct Raw {
 }
 
 async fn raw() -> Raw {
-    let endpoint = iroh::Endpoint::builder(presets::Minimal)
-        .clear_ip_transports()
-        .bind_addr("127.0.0.1:0")
-        .expect("an address")
-        .bind()
-        .await
-        .expect("bound");
+    let endpoint = bare_endpoint().await;
     let gossip = Gossip::builder().max_message_size(65536).spawn(endpoint.clone());
     let values: Store = MemStore::new().into();
     let engine = Engine::spawn(

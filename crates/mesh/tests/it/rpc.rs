@@ -5,18 +5,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, presets};
+use iroh::endpoint::Connection;
 use iroh::{Endpoint, EndpointAddr};
 use mesh::{Mesh, RpcLimits};
 use tokio::time::timeout;
 
 use crate::support::{
-    Count, ECHO, EchoProtocol, Hold, Panic, SOON, Say, config, echo_node, echo_node_with, node, say, until,
+    Count, ECHO, EchoProtocol, Hold, Panic, SOON, Say, bare_endpoint, config, echo_node, echo_node_with, node, say,
+    until,
 };
 
 /// A peer that speaks QUIC and no manners.
 async fn rude(server: &Mesh) -> (Endpoint, Connection) {
-    let endpoint = Endpoint::builder(presets::Minimal).bind().await.expect("bound");
+    let endpoint = bare_endpoint().await;
     let id = iroh::EndpointId::from_bytes(server.id().as_bytes()).expect("a key");
     let addr = server.bound().into_iter().fold(EndpointAddr::new(id), EndpointAddr::with_ip_addr);
     let connection = endpoint.connect(addr, ECHO).await.expect("connected");
@@ -261,13 +262,7 @@ impl iroh::protocol::ProtocolHandler for Says {
 }
 
 async fn told(says: Says) -> Result<Bytes, String> {
-    let server = Endpoint::builder(presets::Minimal)
-        .clear_ip_transports()
-        .bind_addr("127.0.0.1:0")
-        .expect("an address")
-        .bind()
-        .await
-        .expect("bound");
+    let server = bare_endpoint().await;
     let id = protocols::NodeId::from_bytes(*server.id().as_bytes());
     let addr = protocols::PeerAddr { id, addrs: server.bound_sockets(), relay: None };
     let router = iroh::protocol::Router::builder(server).accept(ECHO, says).spawn();

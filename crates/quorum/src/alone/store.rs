@@ -1,11 +1,11 @@
 //! The log of leases on disk: batches of entries, and now and then the whole table in their stead.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use failover::{Entry, LeaseTable, Stamp};
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
+
+use crate::file::{self, OpenError};
 
 const BATCHES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("batches");
 /// The table after the batch of this number.
@@ -15,8 +15,6 @@ const TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("table");
 const BATCHES_MAX: u64 = 4096;
 /// Memory for pages, in bytes.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
-/// How long another owner in this process, which is about to go, is waited for.
-const IN_USE_WAIT: Duration = Duration::from_secs(5);
 
 /// Why the log could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -48,22 +46,11 @@ pub(super) struct LeaseStore {
 impl LeaseStore {
     /// Opens or makes the log, and replays it.
     pub(super) fn open(path: &Path) -> Result<(Self, LeaseTable), LeaseStoreError> {
-        let new = !path.exists();
-        let until = Instant::now() + IN_USE_WAIT;
-        let database = loop {
-            match redb::Builder::new().set_cache_size(CACHE_BYTES).create(path) {
-                Err(DatabaseError::DatabaseAlreadyOpen) if Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                other => break other.map_err(|e| database(path, e.into()))?,
-            }
-        };
-        if new && let Some(dir) = path.parent() {
-            // The file's name must last as its contents do.
-            let synced = File::open(dir).and_then(|dir| dir.sync_all());
-            synced.map_err(|source| LeaseStoreError::Folder { path: path.into(), source })?;
-        }
-        let mut store = Self { path: path.into(), database, next: 0, first: 0, batches_max: BATCHES_MAX };
+        let opened = file::open(path, CACHE_BYTES).map_err(|error| match error {
+            OpenError::Database(source) => LeaseStoreError::Database { path: path.into(), source },
+            OpenError::Folder(source) => LeaseStoreError::Folder { path: path.into(), source },
+        })?;
+        let mut store = Self { path: path.into(), database: opened, next: 0, first: 0, batches_max: BATCHES_MAX };
         let table = store.replay()?;
         Ok((store, table))
     }

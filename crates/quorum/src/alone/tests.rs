@@ -1,9 +1,10 @@
 //! A log that survives its process, a bounded queue, and a clock that goes on while there are leases.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use failover::settings::{Candidate, Settings};
-use failover::{Answer, Attempt, Author, ClusterName, Epoch, NodeId, Refusal, Request, Span};
+use failover::{Answer, Attempt, Author, ClusterName, Epoch, LogTime, NodeId, Refusal, Request, Span};
 
 use super::*;
 
@@ -83,22 +84,36 @@ async fn time_goes_on_while_there_are_leases_and_stands_still_while_the_process_
     let path = dir.path().join("leases.redb");
     let alone = Alone::open(path.clone());
     alone.ask(configure("a")).await.unwrap();
-    let at = |views: LeaseViews| views.views[0].1.at;
-    let first = at(alone.views(Views::default()).await.unwrap());
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    let ticked = loop {
-        let now = at(alone.views(Views::default()).await.unwrap());
-        if now > first {
-            break now;
-        }
-        assert!(std::time::Instant::now() < deadline, "the log clock stands still");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let (ticked, looked) = tick(&alone).await;
+    let before = looked.elapsed();
     drop(alone);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The downtime itself: nothing can be waited for while nothing runs.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let opened = Instant::now();
     let alone = Alone::open(path);
-    let after = at(alone.views(Views::default()).await.unwrap());
-    assert!(after.since(ticked) < Span::from_secs(30), "{after:?} {ticked:?}");
+    let (after, _) = tick(&alone).await;
+    let up = before + opened.elapsed();
+    let up = Span::from_micros(u64::try_from(up.as_micros()).unwrap());
+    assert!(after.since(ticked) <= up, "{after:?} is too long after {ticked:?} for {up:?}");
+}
+
+/// Waits until the log's clock goes on: where it stands, and a moment that was before that.
+async fn tick(alone: &Alone) -> (LogTime, Instant) {
+    let first = now(alone).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let looked = Instant::now();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let at = now(alone).await;
+        if at > first {
+            return (at, looked);
+        }
+        assert!(looked < deadline, "the log clock stands still");
+    }
+}
+
+async fn now(alone: &Alone) -> LogTime {
+    alone.views(Views::default()).await.unwrap().views[0].1.at
 }
 
 #[tokio::test]
