@@ -1,5 +1,6 @@
 //! What the group promises: loss of a minority is not noticed, loss of the majority stops it and says why.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use failover::{Answer, Epoch, Request, Span};
@@ -117,6 +118,36 @@ async fn a_leader_that_is_cut_off_neither_orders_nor_reads_exactly() {
     let until = Instant::now() + SOON;
     while rig.epoch(old).await.unwrap() != (1, true) {
         assert!(Instant::now() < until, "the old leader does not come back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A leader that returns before anybody missed it goes on leading. What it acknowledged is in its log, but it has yet to
+/// learn that others have it too, and to carry it out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_restarts_does_not_read_the_past_as_if_it_were_exact() {
+    let rig = Rig::group(3).await;
+    rig.configure(1).await;
+    let leader = rig.leader(&[1, 2, 3], |_| true).await;
+    // More than it learns about at once, so that it first learns about an older part.
+    for _ in 0..400 {
+        let refused = rig.of(leader).ask(rig.ask(102, acquire(99))).await.unwrap();
+        assert!(refused.answer.is_err(), "{:?}", refused.answer);
+    }
+    let head = rig.chain(leader).head();
+    rig.of(leader).enter(rig.sign(Some(head), 1)).await.unwrap();
+    let granted = rig.of(leader).ask(rig.ask(101, acquire(0))).await.unwrap();
+    assert!(granted.answer.is_ok(), "{:?}", granted.answer);
+    rig.kill(leader).await;
+    // So it gets no further than the entry, which comes before the lease.
+    rig.chain(leader).full.store(true, Ordering::SeqCst);
+    rig.open(leader).await;
+    let (epoch, exact) = rig.epoch(leader).await.unwrap();
+    assert!(!exact || epoch == 1, "epoch {epoch} was read as exact after epoch 1 was acknowledged");
+    rig.chain(leader).full.store(false, Ordering::SeqCst);
+    let until = Instant::now() + SOON;
+    while rig.epoch(leader).await.unwrap() != (1, true) {
+        assert!(Instant::now() < until, "it never reads exactly again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

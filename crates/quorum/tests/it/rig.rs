@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,8 @@ impl Transport for Way {
 pub(crate) struct Chain {
     me: NodeId,
     entries: Mutex<Vec<SignedEntry>>,
+    /// Whether its disk takes nothing.
+    pub(crate) full: AtomicBool,
     all: Weak<Mutex<HashMap<NodeId, Arc<Self>>>>,
     author: NodeId,
 }
@@ -104,6 +106,9 @@ impl Ledger for Chain {
 
     fn append(&self, entry: SignedEntry) -> BoxFuture<'_, Result<Result<Head, Unfit>, String>> {
         Box::pin(async move {
+            if self.full.load(Ordering::SeqCst) {
+                return Err("its disk is full".into());
+            }
             let Ok(verified) = entry.clone().verify() else { return Ok(Err(Unfit::Unverified("forged".into()))) };
             let head = Head { seq: verified.seq(), hash: verified.hash() };
             let newest = self.head();
@@ -207,7 +212,13 @@ impl Rig {
         let chain = Arc::clone(self.chains.lock().unwrap().entry(id(n)).or_insert_with(|| {
             let genesis = self.sign(None, 0);
             let all = Arc::downgrade(&self.chains);
-            Arc::new(Chain { me: id(n), entries: Mutex::new(vec![genesis]), all, author: self.admin.id() })
+            Arc::new(Chain {
+                me: id(n),
+                entries: Mutex::new(vec![genesis]),
+                full: AtomicBool::new(false),
+                all,
+                author: self.admin.id(),
+            })
         }));
         let ledger = Arc::clone(&chain);
         let carry: Carry = Arc::new(move || {
