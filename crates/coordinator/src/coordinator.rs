@@ -13,7 +13,7 @@ use protocols::record::{FACTS_STABLE, VerifiedRecord};
 use protocols::seal::Sealed;
 use protocols::store::{LedgerError, Records, Store, StoreError, Values};
 use protocols::{FleetState, Kind, Millis, NodeId, SecretKey, SignedEntry, SignedRecord, alpn};
-use quorum::Transport;
+use quorum::{Figures, Transport};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -94,6 +94,8 @@ pub struct Stats {
     pub held: bool,
     /// Whether its history was found to be split.
     pub split: bool,
+    /// The group that orders, if this coordinator is a member of it.
+    pub group: Option<Figures>,
 }
 
 /// A running coordinator.
@@ -218,6 +220,7 @@ impl Coordinator {
             orders: self.chair.is_mine(),
             held: self.chair.hold() != Hold::Free,
             split: matches!(self.chair.hold(), Hold::Split { .. }),
+            group: self.chair.group().and_then(|group| group.figures()),
         }
     }
 

@@ -32,5 +32,5 @@ pub use heal::Split;
 pub use hold::{FELLOWS_ASKED_FOR, MEMBERS_ASKED_FOR, Seen, clear as clear_hold, mark_restored, seen};
 pub use liveness::{Liveness, ONLINE_FOR};
 pub use order::{AppendError, Chair, Hold, LocalOrder, Order};
-pub use quorum::{CALL_BYTES_MAX, Call, GroupCall, GroupMessage, GroupProtocol, Reply, Timing, Transport};
+pub use quorum::{CALL_BYTES_MAX, Call, Figures, GroupCall, GroupMessage, GroupProtocol, Reply, Timing, Transport};
 pub use wire::{BoxFuture, Wire, WireError};

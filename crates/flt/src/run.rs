@@ -210,7 +210,7 @@ pub(crate) async fn coordinator(config: CoordinatorConfig, context: Context) -> 
         let f = |n: usize| n as f64;
         #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
         let head = stats.head as f64;
-        vec![
+        let mut samples = vec![
             Sample::gauge("flotilla_ledger_head", "The newest ledger entry", head),
             Sample::gauge("flotilla_members", "Members of the fleet", f(stats.members)),
             Sample::gauge("flotilla_nodes_online", "Agents heard of lately", f(stats.online)),
@@ -218,7 +218,22 @@ pub(crate) async fn coordinator(config: CoordinatorConfig, context: Context) -> 
             Sample::gauge("flotilla_orders", "Whether this coordinator orders the ledger", f(stats.orders.into())),
             Sample::gauge("flotilla_held", "Whether something keeps it from appending", f(stats.held.into())),
             Sample::gauge("flotilla_split", "Whether its history was found to differ", f(stats.split.into())),
-        ]
+        ];
+        if let Some(group) = stats.group {
+            #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+            let f = |n: u64| n as f64;
+            samples.extend([
+                Sample::gauge("flotilla_group_term", "The group's term", f(group.term)),
+                Sample::gauge("flotilla_group_leads", "Whether it leads the group", f(group.leads.into())),
+                Sample::gauge("flotilla_group_led", "Whether it knows who leads", f(group.led.into())),
+                Sample::gauge("flotilla_group_voters", "Members that vote", f(group.voters as u64)),
+                Sample::gauge("flotilla_group_silent", "Voters that do not answer the leader", f(group.silent as u64)),
+                Sample::gauge("flotilla_group_log_last", "The newest entry of the log", f(group.last)),
+                Sample::gauge("flotilla_group_log_applied", "The newest entry carried out", f(group.applied)),
+                Sample::gauge("flotilla_group_log_purged", "The newest entry in the snapshot alone", f(group.purged)),
+            ]);
+        }
+        samples
     });
     context.ready(&format!("coordinator {} of fleet {}", running.role.id().short(), ticket.name));
     let ended = until_stopped(&running.mesh, &context).await;

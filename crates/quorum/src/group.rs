@@ -3,8 +3,10 @@
 mod change;
 mod serve;
 mod tell;
+mod watch;
 
 pub use tell::{hand_on, handle_alone, read_from};
+pub use watch::Figures;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,18 +39,18 @@ const TRY_ENTRY_FOR: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the answer to a question of reading may take.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(3);
-/// After how many entries of the log a snapshot takes their place.
-const SNAPSHOT_EVERY: u64 = 5000;
-/// How many entries are kept beside it, for members that lag behind.
-const KEPT_BEHIND: u64 = 1000;
 
-/// How fast the group notices that its leader is gone.
+/// How fast the group notices that its leader is gone, and how much of its log it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// How often the leader says that it is there; also how long a member may take to store entries.
     pub heartbeat: Duration,
     /// After how long without that the others choose another one: at least, and at most.
     pub election: (Duration, Duration),
+    /// After how many entries of the log a snapshot takes their place.
+    pub snapshot_every: u64,
+    /// How many entries are kept beside a snapshot, for members that lag behind.
+    pub kept_behind: u64,
 }
 
 impl Default for Timing {
@@ -56,6 +58,8 @@ impl Default for Timing {
         Self {
             heartbeat: Duration::from_millis(250),
             election: (Duration::from_millis(500), Duration::from_millis(1000)),
+            snapshot_every: 5000,
+            kept_behind: 1000,
         }
     }
 }
@@ -297,7 +301,8 @@ impl Group {
                 tokio::spawn(async move { this.leave().await });
             }
         });
-        let tasks = [order, found, leave].map(AbortOnDropHandle::new);
+        let watch = tokio::spawn(watch::watch(Arc::clone(&running)));
+        let tasks = [order, found, leave, watch].map(AbortOnDropHandle::new);
         running.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&running));
         Ok(running)
@@ -414,8 +419,8 @@ fn config(timing: Timing) -> Result<Config, String> {
         election_timeout_max: millis(timing.election.1),
         install_snapshot_timeout: 10_000,
         snapshot_max_chunk_size: 1024 * 1024,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
-        max_in_snapshot_log_to_keep: KEPT_BEHIND,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(timing.snapshot_every),
+        max_in_snapshot_log_to_keep: timing.kept_behind,
         max_payload_entries: 64,
         ..Config::default()
     };

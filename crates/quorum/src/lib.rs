@@ -18,7 +18,7 @@ mod views;
 
 pub use alone::Alone;
 pub use call::{CALL_BYTES_MAX, Call, GroupCall, GroupMessage, GroupProtocol, ProposeError, Reply, Transport};
-pub use group::{Carry, EnterError, Group, GroupError, Options, Timing, hand_on, handle_alone, read_from};
+pub use group::{Carry, EnterError, Figures, Group, GroupError, Options, Timing, hand_on, handle_alone, read_from};
 pub use log::LogError;
 pub use machine::Ledger;
 pub use types::Unfit;

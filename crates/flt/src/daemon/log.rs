@@ -11,9 +11,10 @@ use crate::config::Env;
 use crate::report::{Advise as _, Code};
 
 /// Libraries that tell of their inner life in words that worry people: iroh-docs warns of every sync that ends as syncs
-/// do. What matters of it is reported by the mesh in its own words. A filter that names them comes after this and wins.
+/// do, and openraft of every member that is away, several times a second. What matters of it is reported in our own words. A filter that names them comes after this and wins.
 const QUIETED: &str = "iroh=error,iroh_docs=error,iroh_gossip=error,iroh_blobs=error,iroh_relay=error,noq=error,\
-    noq_proto=error,noq_udp=error,swarm_discovery=error,hyper=error,hickory_resolver=error,openraft=error";
+    noq_proto=error,noq_udp=error,swarm_discovery=error,hyper=error,hickory_resolver=error,openraft=error,\
+    openraft::replication=off";
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

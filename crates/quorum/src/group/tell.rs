@@ -123,7 +123,7 @@ impl Running {
     }
 
     /// The others of these that were not heard lately.
-    fn silent(&self, members: &[Member]) -> Vec<Member> {
+    pub(super) fn silent(&self, members: &[Member]) -> Vec<Member> {
         let is_silent = |id: &&Member| **id != self.me && self.heard.silent(id.key()).is_none_or(|span| span > SILENT);
         members.iter().filter(is_silent).copied().collect()
     }

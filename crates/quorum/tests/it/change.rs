@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use failover::{Epoch, Request, Span};
 use protocols::control::ChangeError;
 use quorum::Ledger as _;
 
-use crate::rig::{Rig, SOON, id};
+use crate::rig::{Rig, SOON, TIMING, id};
 
 async fn enter(rig: &Rig, at: u8, tag: u64) {
     let until = Instant::now() + SOON;
@@ -95,4 +96,40 @@ async fn one_that_was_removed_while_it_was_down_is_told_and_can_be_added_again()
     assert!(five.members.iter().any(|m| m.node == id(gone) && m.votes), "{five:?}");
     enter(&rig, leader, 4).await;
     rig.settled(&[leader, gone], |hashes| hashes.len() == 5).await;
+}
+
+/// By then the log that it lacks is gone, and a snapshot is all there is: for the lease table as for the ledger, which no
+/// snapshot holds and it takes from the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_lag_far_behind_and_new_ones_go_on_from_a_snapshot() {
+    let rig = Rig::group(3).await;
+    rig.open(4).await;
+    rig.configure(1).await;
+    let leader = rig.leader(&[1, 2, 3], |_| true).await;
+    let away = if leader == 3 { 2 } else { 3 };
+    rig.kill(away).await;
+    let acquire = |epoch| Request::Acquire { epoch: Epoch(epoch), version: 1, silence: Span::ZERO };
+    enter(&rig, leader, 1).await;
+    assert!(rig.of(leader).ask(rig.ask(101, acquire(0))).await.unwrap().answer.is_ok());
+    for _ in 0..3 * TIMING.snapshot_every {
+        assert!(rig.of(leader).ask(rig.ask(102, acquire(99))).await.unwrap().answer.is_err());
+    }
+    let purged = rig.of(leader).figures().unwrap().purged;
+    assert!(purged > TIMING.snapshot_every, "the log is gone up to {purged}, so nobody needs a snapshot");
+    rig.open(away).await;
+    rig.settled(&[leader, away], |hashes| hashes.len() == 2).await;
+    let third = (1..=3).find(|n| *n != leader && *n != away).unwrap();
+    let three = rig.of(leader).change(&[id(4)], &[id(third)]).await.unwrap();
+    assert_eq!(three.members.iter().filter(|m| m.votes).count(), 3, "{three:?}");
+    // What they got is whole: with the one that led gone, they answer for it.
+    rig.kill(leader).await;
+    rig.leader(&[away, 4], |n| n != leader).await;
+    for n in [away, 4] {
+        let until = Instant::now() + SOON;
+        while rig.epoch(n).await.unwrap() != (1, true) {
+            assert!(Instant::now() < until, "{n} does not know the lease");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    rig.settled(&[away, 4], |hashes| hashes.len() == 2).await;
 }

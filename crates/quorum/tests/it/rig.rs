@@ -170,6 +170,8 @@ pub(crate) fn cluster() -> ClusterName {
 pub(crate) const TIMING: Timing = Timing {
     heartbeat: Duration::from_millis(250),
     election: (Duration::from_millis(500), Duration::from_millis(1000)),
+    snapshot_every: 200,
+    kept_behind: 20,
 };
 
 impl Rig {
