@@ -29,6 +29,8 @@ mod rotation;
 pub(crate) use hands::{hands, without_dumps};
 pub(crate) use keys::read_key;
 pub(crate) use probe::probe;
+pub(crate) use rotation::half::run as rotate_half;
+pub(crate) use rotation::{apart, next_key};
 
 /// Time between an agent's looks for drift.
 const DRIFT: Duration = Duration::from_secs(600);

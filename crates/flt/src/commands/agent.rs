@@ -30,7 +30,10 @@ pub(crate) enum AgentCommand {
     Status(Box<standing::StatusArgs>),
     /// Give this node a new key
     #[command(after_long_help = rotate::EXAMPLES)]
-    Rotate(rotate::RotateArgs),
+    Rotate(Box<rotate::RotateArgs>),
+    /// Do what of a rotation needs the network; `rotate` starts this by itself
+    #[command(hide = true)]
+    RotateHalf,
     /// Go on after evidence of a split history; the agent must be stopped
     #[command(after_long_help = standing::RESOLVE_EXAMPLES)]
     Resolve(Box<standing::ResolveArgs>),
@@ -184,6 +187,7 @@ pub(crate) fn run(command: AgentCommand, app: &App) -> anyhow::Result<Code> {
         AgentCommand::HoldInside(args) => hold::inside(args),
         AgentCommand::Status(args) => standing::status(*args, app),
         AgentCommand::Rotate(args) => rotate::rotate(&args, app),
+        AgentCommand::RotateHalf => rotate::half(app),
         AgentCommand::Resolve(args) => standing::resolve(*args, app),
         AgentCommand::CheckConfig { args, files } => {
             let config = load(*args, app)?;

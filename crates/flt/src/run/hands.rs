@@ -3,16 +3,17 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
-use protocols::store::StoreError;
+use protocols::store::{Store, StoreError};
 use protocols::{FleetId, SecretKey, Ticket};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::time::Instant;
 
-use super::{make_folder, make_key, read_key, write_private};
-use crate::compose::hands::keeper::{self, KeeperParts, PATIENCE, Ready};
+use super::{make_folder, make_key, read_key, rotation, write_private};
+use crate::compose::hands::keeper::{self, KeeperParts, PATIENCE};
 use crate::config::AgentConfig;
 use crate::daemon::Context;
 use crate::report::{Advise as _, Code};
@@ -29,39 +30,39 @@ const SOCKET: &str = "/run/flotilla/hands.sock";
 pub(crate) async fn hands(config: AgentConfig, context: Context) -> anyhow::Result<()> {
     without_dumps()?;
     make_folder(&config.hands_data)?;
-    let key = key(&config)?;
+    // What is wrong with the key is said at once; it may be another one when the folder is theirs.
+    drop(key(&config)?);
     let fleet = fleet(&config)?;
     let peer = account(&config.hands_user, Path::new("/etc/passwd"))
         .with_context(|| format!("cannot let `{}` connect", config.hands_user))
         .hint("name the user that the agent runs as: flt agent hands --hands-user USER")
         .code(Code::Config)?;
+    let Some(store) = take(&config.hands_data, &context).await? else { return Ok(()) };
+    rotation::apart::settle(&config.hands_data, &store, fleet)?;
     let parts = KeeperParts {
         data: config.hands_data.clone(),
-        key,
+        key: key(&config)?,
         fleet,
         socket: config.hands.clone().unwrap_or_else(|| PathBuf::from(SOCKET)),
         peer,
         files_root: config.files_root.clone(),
         patience: PATIENCE,
     };
-    let Some(ready) = open(&parts, &context).await? else { return Ok(()) };
+    let ready = keeper::open(store, &parts, context.stop().clone()).context("cannot start the agent's hands")?;
     write_private(&config.hands_data.join(FLEET_FILE), &format!("{fleet}\n"))?;
     context.ready(&format!("hands of agent {} of fleet {}", parts.key.id().short(), fleet.short()));
     ready.run().await;
     Ok(())
 }
 
-/// Opens the hands. An agent that did all by itself may still be about to leave the folder to them: that is waited for.
-async fn open(parts: &KeeperParts, context: &Context) -> anyhow::Result<Option<Ready>> {
+/// Takes the folder. An agent that did all by itself may still be about to leave it to the hands: that is waited for.
+async fn take(data: &Path, context: &Context) -> anyhow::Result<Option<Arc<Store>>> {
     let end = Instant::now() + TAKE_OVER;
     loop {
-        let error = match keeper::open(parts, context.stop().clone()) {
-            Ok(ready) => return Ok(Some(ready)),
-            Err(error) => error,
-        };
-        let taken = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::InUse { .. })));
-        if !taken || Instant::now() > end {
-            return Err(error).context("cannot start the agent's hands");
+        match Store::open(data) {
+            Ok(store) => return Ok(Some(Arc::new(store))),
+            Err(StoreError::InUse { .. }) if Instant::now() < end => {}
+            Err(error) => return Err(error).context("cannot start the agent's hands"),
         }
         context.status("waiting for another process to leave the folder");
         tokio::select! {
@@ -91,11 +92,7 @@ fn key(config: &AgentConfig) -> anyhow::Result<SecretKey> {
 
 /// The fleet, from the ticket or from the start before. A pin stays: a ticket of another fleet is refused.
 fn fleet(config: &AgentConfig) -> anyhow::Result<FleetId> {
-    let pinned = match fs::read_to_string(config.hands_data.join(FLEET_FILE)) {
-        Ok(text) => Some(text.trim().parse::<FleetId>().context("cannot read which fleet the hands are pinned to")?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error).context("cannot read which fleet the hands are pinned to"),
-    };
+    let pinned = pinned(&config.hands_data)?;
     let named = config.ticket_file.as_deref().map(ticket).transpose()?.map(|ticket| ticket.fleet);
     match (pinned, named) {
         (Some(pinned), Some(named)) if pinned != named => {
@@ -110,6 +107,16 @@ fn fleet(config: &AgentConfig) -> anyhow::Result<FleetId> {
     }
 }
 
+/// The fleet that the hands of this folder are pinned to, after their first start.
+pub(super) fn pinned(data: &Path) -> anyhow::Result<Option<FleetId>> {
+    let read = || match fs::read_to_string(data.join(FLEET_FILE)) {
+        Ok(text) => Ok(Some(text.trim().parse::<FleetId>()?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(anyhow::Error::from(error)),
+    };
+    read().context("cannot read which fleet the hands are pinned to")
+}
+
 fn ticket(path: &Path) -> anyhow::Result<Ticket> {
     ours(path)?;
     let text = fs::read_to_string(path).with_context(|| format!("cannot read the ticket {}", path.display()));
@@ -118,7 +125,7 @@ fn ticket(path: &Path) -> anyhow::Result<Ticket> {
 }
 
 /// What decides whom the hands obey must be nobody else's to write.
-fn ours(path: &Path) -> anyhow::Result<()> {
+pub(super) fn ours(path: &Path) -> anyhow::Result<()> {
     let found = fs::metadata(path).with_context(|| format!("cannot look at {}", path.display())).code(Code::Config)?;
     let me = rustix::process::geteuid().as_raw();
     let check = || {
@@ -130,7 +137,7 @@ fn ours(path: &Path) -> anyhow::Result<()> {
 }
 
 /// The number of a user and of its group.
-fn account(name: &str, passwd: &Path) -> anyhow::Result<(u32, u32)> {
+pub(super) fn account(name: &str, passwd: &Path) -> anyhow::Result<(u32, u32)> {
     let text = fs::read_to_string(passwd).with_context(|| format!("cannot read {}", passwd.display()))?;
     let found = text.lines().find_map(|line| {
         let mut fields = line.split(':');

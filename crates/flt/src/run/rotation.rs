@@ -2,9 +2,14 @@
 //! ledger shows makes the new one the node's.
 //!
 //! `flt agent rotate` puts the new key beside the old one. Whatever is cut short, and wherever, the next start finds it
-//! and goes on: nothing but the files and the ledger says how far it came.
+//! and goes on: nothing but the files and the ledger says how far it came. Where the agent is two processes, the
+//! command does all of it while both are [stopped](apart).
 
-use std::path::Path;
+pub(crate) mod apart;
+pub(crate) mod half;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +17,12 @@ use admin::workspace::KeyFiles;
 use anyhow::Context as _;
 use protocols::control::{Receipt, Submit, SubmitError, TAIL_BATCH_BYTES_MAX, Tail};
 use protocols::entry::{Role, Rotate};
+use protocols::key::KeyFormat;
 use protocols::store::{Ledger, Records, Store, StoreError};
 use protocols::{Body, Entry, FleetState, NodeId, SecretKey, SignedEntry, SignedRecord, Ticket, alpn};
 
 use super::read_key;
+use crate::compose::admin::AdminLink;
 use crate::compose::agent::RunningAgent;
 use crate::compose::hands::former;
 use crate::compose::{self, now};
@@ -51,12 +58,39 @@ pub(super) fn settle(data: &Path, files: &KeyFiles, ticket: &Ticket) -> anyhow::
     if ledger.state().is_none_or(|state| state.successor(old.id()) != Some(next.id())) {
         return Ok(());
     }
-    carry_over(store, &old, &next).context("cannot sign what the node says of itself with its new key")?;
-    former::keep(data, files.current(), old.id())
-        .context("cannot keep the key that the node's secrets are sealed to")?;
+    carry_over(store, old.id(), &next)?;
+    install(data, files, old.id(), next.id())
+}
+
+/// Keeps the key of before, for what is sealed to it, and puts the new one in its place.
+fn install(data: &Path, files: &KeyFiles, old: NodeId, next: NodeId) -> anyhow::Result<()> {
+    former::keep(data, files.current(), old).context("cannot keep the key that the node's secrets are sealed to")?;
     files.install().context("cannot put the node's new key in the place of the old one")?;
-    tracing::info!(old = %old.id().short(), new = %next.id().short(), "the node's key was rotated");
+    tracing::info!(old = %old.short(), new = %next.short(), "the node's key was rotated");
     Ok(())
+}
+
+/// The key that is to follow: the one that an earlier call left, or a new one. A file of that name is a whole key, also
+/// after this was cut short.
+pub(crate) fn next_key(files: &KeyFiles) -> anyhow::Result<SecretKey> {
+    let next = files.next();
+    if !next.exists() {
+        let key = SecretKey::generate();
+        let mut made = next.clone().into_os_string();
+        made.push(".made");
+        let made = PathBuf::from(made);
+        match std::fs::remove_file(&made) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", made.display()));
+            }
+            _ => {}
+        }
+        key.write_new(&made, KeyFormat::OpenSsh, "flotilla agent").context("cannot write the new key")?;
+        let folder = next.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let named = std::fs::rename(&made, &next).and_then(|()| std::fs::File::open(folder)?.sync_all());
+        named.context("cannot write the new key")?;
+    }
+    read_key(&next).with_context(|| format!("cannot use the key {}", next.display()))
 }
 
 fn keys(files: &KeyFiles) -> anyhow::Result<(SecretKey, SecretKey)> {
@@ -65,15 +99,18 @@ fn keys(files: &KeyFiles) -> anyhow::Result<(SecretKey, SecretKey)> {
 }
 
 /// What the old key said of the node, the new one says too: a declaration that turned out bad stays so.
-fn carry_over(store: Arc<Store>, old: &SecretKey, next: &SecretKey) -> anyhow::Result<()> {
-    let records = Records::open(store)?;
-    let mut carried = Vec::new();
-    for record in records.of(old.id(), "")?.into_iter().filter(|record| !record.value.is_empty()) {
-        let record = SignedRecord::sign_bytes(next, &record.key, record.version, record.value)?;
-        carried.push(record.verify()?);
-    }
-    records.put(carried, true)?;
-    Ok(())
+fn carry_over(store: Arc<Store>, old: NodeId, next: &SecretKey) -> anyhow::Result<()> {
+    let carry = || -> anyhow::Result<()> {
+        let records = Records::open(store)?;
+        let mut carried = Vec::new();
+        for record in records.of(old, "")?.into_iter().filter(|record| !record.value.is_empty()) {
+            let record = SignedRecord::sign_bytes(next, &record.key, record.version, record.value)?;
+            carried.push(record.verify()?);
+        }
+        records.put(carried, true)?;
+        Ok(())
+    };
+    carry().context("cannot sign what the node says of itself with its new key")
 }
 
 /// Waits for a new key beside the node's, and enters the rotation to it. Returns, once the ledger has it, the entries that
@@ -108,7 +145,7 @@ pub(super) async fn rotated(
         if state.successor(key.id()) == Some(next.id()) {
             return Vec::new();
         }
-        if let Err(refused) = enter(running, &state, key, &next).await {
+        if let Err(refused) = enter(&running.mesh, &state, key, &next).await {
             tracing::error!(%refused, "the key is not rotated: the new one is put aside");
             let aside = files.current().with_extension("refused");
             if let Err(error) = std::fs::rename(files.next(), &aside) {
@@ -128,12 +165,7 @@ pub(super) async fn rotated(
 }
 
 /// Signs the old key's last entry and sends it. No answer is no error: the old key may be nobody's already.
-async fn enter(
-    running: &RunningAgent,
-    state: &FleetState,
-    key: &SecretKey,
-    next: &SecretKey,
-) -> Result<(), SubmitError> {
+async fn enter(mesh: &mesh::Mesh, state: &FleetState, key: &SecretKey, next: &SecretKey) -> Result<(), SubmitError> {
     let head = state.head();
     let entry = Entry {
         fleet: Some(state.fleet()),
@@ -149,7 +181,7 @@ async fn enter(
         Err(error) => return Err(SubmitError::Unverified(error.to_string())),
     };
     for (coordinator, _) in state.with_role(Role::Coordinator) {
-        let call = running.mesh.client(coordinator, alpn::CONTROL).rpc(Submit(signed.clone()));
+        let call = mesh.client(coordinator, alpn::CONTROL).rpc(Submit(signed.clone()));
         match tokio::time::timeout(ANSWER_WITHIN, call).await {
             Ok(Ok(Ok(Receipt { .. }) | Err(SubmitError::StaleHead { .. }))) => return Ok(()),
             Ok(Ok(Err(SubmitError::Refused(refusal)))) => return Err(refusal.into()),
@@ -172,7 +204,7 @@ async fn proven(
 ) -> anyhow::Result<Option<Vec<SignedEntry>>> {
     let folder = files.current().parent().unwrap_or_else(|| Path::new("."));
     let coordinators: Vec<NodeId> = state.with_role(Role::Coordinator).map(|(id, _)| id).collect();
-    let link = compose::admin::connect(next.clone(), ticket, folder, &[], false).await?;
+    let link = connect(next, state, ticket, folder, (&[], false)).await?;
     let mut found = None;
     for coordinator in coordinators {
         let client = link.mesh().client(coordinator, alpn::CONTROL);
@@ -184,6 +216,19 @@ async fn proven(
     }
     link.close().await;
     Ok(found)
+}
+
+/// Joins the mesh under a key, and knows where the coordinators are that the ticket or the ledger names.
+async fn connect(
+    key: &SecretKey,
+    state: &FleetState,
+    ticket: &Ticket,
+    folder: &Path,
+    (listen, mdns): (&[SocketAddr], bool),
+) -> anyhow::Result<AdminLink> {
+    let link = compose::admin::connect(key.clone(), ticket, folder, listen, mdns).await?;
+    link.learn(&admin::session::coordinators(ticket, Some(state)));
+    Ok(link)
 }
 
 async fn read_after(

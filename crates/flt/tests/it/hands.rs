@@ -7,5 +7,6 @@ mod blobs;
 mod late;
 mod liar;
 mod paper;
+mod rotation;
 mod secrets;
 mod split;

@@ -42,8 +42,12 @@ pub(crate) fn keep(data: &Path, current: &Path, id: NodeId) -> io::Result<()> {
     fs::File::open(&folder)?.sync_all()
 }
 
-/// Removes those that no secret needs any more which counts for this node.
+/// Removes those that no secret needs any more which counts for this node. A ledger that does not know the key, or
+/// another one in its place, says nothing of what the node needs: it is behind, or the key is.
 pub(crate) fn let_go(data: &Path, state: &FleetState, node: NodeId, catalogue: &Catalogue) {
+    if !state.members().contains_key(&node) {
+        return;
+    }
     let kept = keys(data);
     if kept.is_empty() {
         return;

@@ -12,14 +12,14 @@ use agent::{Keeper, KeeperOptions, Link, LinkedChecks};
 use anyhow::Context as _;
 use devices::checks::HostChecks;
 use protocols::store::Store;
-use protocols::{FleetId, FleetState, SecretKey};
+use protocols::{FleetId, FleetState, NodeId, SecretKey};
 use scores::{Artifacts, Checks};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::detached::Detached;
-use super::{Host, check_path, trusted_keys};
+use super::{Host, check_path, former, trusted_keys};
 
 /// What the hands run with.
 #[derive(Debug, Clone)]
@@ -49,25 +49,53 @@ pub struct Ready {
     keeper: Arc<Keeper>,
     listener: UnixListener,
     admit: Admit,
+    former: Former,
 }
 
 impl Ready {
     /// Serves until the token that they were opened with is cancelled.
     pub async fn run(self) {
-        self.keeper.run(self.listener, self.admit).await;
+        tokio::select! {
+            () = self.keeper.run(self.listener, self.admit) => {}
+            () = self.former.let_go() => {}
+        }
     }
 }
 
-/// Opens the hands' ledger and their socket.
+/// The keys that the node had before, which go when the ledger needs them no more.
+#[derive(Debug)]
+struct Former {
+    data: PathBuf,
+    node: NodeId,
+    state: watch::Receiver<Option<Arc<FleetState>>>,
+}
+
+impl Former {
+    /// Looks at each new state, for ever.
+    async fn let_go(mut self) {
+        let catalogue = scores::catalogue();
+        loop {
+            let state = self.state.borrow_and_update().clone();
+            if let Some(state) = state {
+                former::let_go(&self.data, &state, self.node, &catalogue);
+            }
+            if self.state.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+/// Opens the hands' ledger and their socket. The folder, `parts.data`, is open: who holds its lock may take the socket
+/// away from one that is dead.
 ///
 /// # Errors
 /// If the folder, the ledger or the socket is not usable; the chain of causes says which.
-pub fn open(parts: &KeeperParts, stop: CancellationToken) -> anyhow::Result<Ready> {
-    // The lock of the folder comes first: who holds it may take the socket away from one that is dead.
-    let store = Arc::new(Store::open(&parts.data)?);
+pub fn open(store: Arc<Store>, parts: &KeeperParts, stop: CancellationToken) -> anyhow::Result<Ready> {
     let link = Link::new(&parts.data).context("cannot use the folder for blobs")?;
     let node = parts.key.id();
     let (state, seen) = watch::channel::<Option<Arc<FleetState>>>(None);
+    let former = Former { data: parts.data.clone(), node, state: seen.clone() };
     let trusted = move || seen.borrow().as_ref().map(|state| trusted_keys(state, node)).unwrap_or_default();
     let host = Host {
         data: &parts.data,
@@ -86,7 +114,7 @@ pub fn open(parts: &KeeperParts, stop: CancellationToken) -> anyhow::Result<Read
     let listener = listen(&parts.socket, parts.peer.1);
     let listener = listener.with_context(|| format!("cannot listen at {}", parts.socket.display()))?;
     let admit = Admit::users([parts.peer.0, 0, rustix::process::geteuid().as_raw()]);
-    Ok(Ready { keeper, listener, admit })
+    Ok(Ready { keeper, listener, admit, former })
 }
 
 /// Checks that need no network. Under systemd the unit is confined, and what they run must not be.

@@ -1,5 +1,7 @@
 //! Histories that differ for good: what a coordinator that went back and was written to leaves behind.
 
+mod ends;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,6 +150,15 @@ fn publish(pair: &Pair, text: &str) {
     pair.bed.admin(["apply", "fleet.toml", "--no-wait"]).ok();
 }
 
+/// Lets the second coordinator order: it may have to ask around first.
+fn appoint_second(pair: &Pair) {
+    let appoint = pair.by_second(["coordinator", "appoint", "coordinator-2"]).limit(DEADLINE * 2);
+    until("another order", DEADLINE * 2, || {
+        let output = appoint.run();
+        if output.success() { Ok(()) } else { Err(output.stderr) }
+    });
+}
+
 /// Lines of a ledger, as a backup and an export have them.
 fn ends_alike(one: &[String], other: &[String]) -> bool {
     let entry = |line: &String| serde_json::from_str::<Value>(line).unwrap()["entry"].clone();
@@ -235,11 +246,7 @@ fn a_split_fleet_finds_it_out_takes_no_more_and_shows_the_proof() {
     kill(&mut forked.first);
     kill(&mut forked.one);
     again(&mut second);
-    let appoint = pair.by_second(["coordinator", "appoint", "coordinator-2"]).limit(DEADLINE * 2);
-    until("another order", DEADLINE * 2, || {
-        let output = appoint.run();
-        if output.success() { Ok(()) } else { Err(output.stderr) }
-    });
+    appoint_second(pair);
     until("the alarm in the status", DEADLINE, || {
         let status = pair.by_second(["status"]).ok();
         let told = status.contains(" split") && status.contains("TAKES NO MORE ENTRIES");

@@ -18,7 +18,7 @@ pub(super) const TOOLS: &[&str] = &["setpriv"];
 /// A fleet with a coordinator, and a node.
 pub(super) struct Split {
     pub(super) bed: Bed,
-    _coordinator: Proc,
+    pub(super) coordinator: Proc,
 }
 
 impl Split {
@@ -31,7 +31,7 @@ impl Split {
             fs::copy(flt_binary(), &binary).unwrap();
         }
         let coordinator = bed.start_coordinator();
-        Self { bed, _coordinator: coordinator }
+        Self { bed, coordinator }
     }
 
     pub(super) fn node(&self) -> PathBuf {
