@@ -188,5 +188,5 @@ Examples:
 An agent of two processes (`flt agent hands`) is stopped first. Cut short, the same command goes on.
 
   systemctl stop flotilla-agent flotilla-hands
-  flt agent rotate --stopped
+  flt agent rotate --stopped --config /etc/flotilla/agent.toml
   systemctl start flotilla-hands flotilla-agent";

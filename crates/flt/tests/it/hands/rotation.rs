@@ -32,6 +32,23 @@ fn rotate_in(flt: Program, split: &Split, data: &Path) -> Program {
         .limit(DEADLINE * 2)
 }
 
+/// The same with a configuration alone; the network half's key is one that systemd hands over, and not there now.
+fn as_under_systemd(split: &Split) -> Program {
+    let config = split.bed.path().join("agent.toml");
+    let text = format!(
+        "data = {:?}\nhands-data = {:?}\nhands-user = \"{USER}\"\nhands = {:?}\nkey-file = {:?}\nticket-file = {:?}\n",
+        split.node().join(format!("of-{USER}/data")),
+        split.node().join("hands"),
+        split.socket(),
+        "/run/credentials/flotilla-agent.service/key",
+        "/run/credentials/flotilla-agent.service/ticket",
+    );
+    fs::write(&config, text).unwrap();
+    let flt = Program::new(split.bed.path().join("flt")).folder(split.bed.path());
+    let flt = flt.env("HOME", split.bed.path().join("home"));
+    flt.args(["agent", "rotate", "--stopped", "--json", "--config"]).arg(config).limit(DEADLINE * 2)
+}
+
 /// Both, ended as their supervisor would.
 fn stop(halves: [&mut Proc; 2]) {
     for half in halves {
@@ -171,7 +188,9 @@ fn a_rotation_of_two_processes_goes_on_wherever_it_was_killed() {
     // Cut short between the ledger and the files, the hands put the key in its place by themselves.
     stop([&mut half, &mut hands]);
     let (old, file) = (key_in(&hands_key(&split)), hands_key(&split));
-    let new = json(&rotate(&split).ok())["new"].as_str().unwrap().to_owned();
+    let new = json(&as_under_systemd(&split).ok())["new"].as_str().unwrap().to_owned();
+    assert_eq!(key_in(&copy_of_key(&split)), old, "nobody named it");
+    fs::copy(&file, copy_of_key(&split)).unwrap();
     fs::rename(&file, file.with_file_name("key.new")).unwrap();
     fs::rename(split.node().join("hands/former-keys").join(&old), &file).unwrap();
     start([&mut hands, &mut half]);
