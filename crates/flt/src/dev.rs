@@ -4,6 +4,7 @@ mod demo;
 pub mod fleet;
 mod local;
 mod paste;
+mod switch;
 
 use clap::Subcommand;
 
@@ -21,6 +22,8 @@ pub(crate) enum DevCommand {
     Down(local::DownArgs),
     /// List its processes
     Status(local::StatusArgs),
+    /// Simulate a network switch, to try declarations and clients on
+    Switch(Box<switch::SwitchArgs>),
     /// Run a command as a process of its own
     #[command(hide = true)]
     Detach(local::DetachArgs),
@@ -33,6 +36,7 @@ pub(crate) async fn run(command: DevCommand, app: &App) -> anyhow::Result<Code> 
         DevCommand::Up(args) => local::up(args, app).await,
         DevCommand::Down(args) => local::down(args, app).await,
         DevCommand::Status(args) => local::status(&args, app),
+        DevCommand::Switch(args) => switch::run(*args, app).await,
         DevCommand::Detach(args) => local::detach(&args),
     }
 }

@@ -39,45 +39,30 @@ pub(crate) fn prompt(device: &Device, shell: &Shell) -> String {
 
 /// Does what a line says, or refuses as the real one does.
 pub(crate) fn execute(context: &mut Context<'_>, line: &str) -> Reply {
-    let mut refused = None;
-    for table in tables(context.device.os, &context.shell.mode) {
-        match words::find(table, line) {
-            Ok((act, names)) => return act(context, &names),
-            // What got furthest says what was wrong.
-            Err(fault) => refused = Some(further(refused, fault)),
-        }
-    }
-    let text = match refused.unwrap_or(Fault::Invalid(0)) {
-        Fault::Invalid(at) => format!("Invalid input -> {}\nType ? for a list\n", &line[at..]),
-        Fault::Ambiguous(at) => format!("Ambiguous input -> {}\nType ? for a list\n", &line[at..]),
-        Fault::Incomplete => "Incomplete command.\n".to_owned(),
+    let table = commands(context.device.os, &context.shell.mode);
+    let text = match words::find(&table, line) {
+        Ok((act, names)) => return act(context, &names),
+        Err(Fault::Invalid(at)) => format!("Invalid input -> {}\nType ? for a list\n", &line[at..]),
+        Err(Fault::Ambiguous(at)) => format!("Ambiguous input -> {}\nType ? for a list\n", &line[at..]),
+        Err(Fault::Incomplete) => "Incomplete command.\n".to_owned(),
     };
     Reply::said(text)
 }
 
 /// What `?` shows.
 pub(crate) fn help(os: Os, shell: &Shell, line: &str) -> String {
-    let mut found: Vec<String> = tables(os, &shell.mode).iter().flat_map(|table| words::next(table, line)).collect();
-    found.sort();
-    found.dedup();
+    let found = words::next(&commands(os, &shell.mode), line);
     if found.is_empty() { "Unrecognized command\n".to_owned() } else { format!("  {}\n", found.join("\n  ")) }
 }
 
-fn further(before: Option<Fault>, now: Fault) -> Fault {
-    let rank = |fault: &Fault| match fault {
-        Fault::Invalid(at) => (0, *at),
-        Fault::Ambiguous(at) => (1, *at),
-        Fault::Incomplete => (2, 0),
-    };
-    match before {
-        Some(before) if rank(&before) >= rank(&now) => before,
-        _ => now,
-    }
+/// All that may be typed in a mode; what the mode has itself comes first.
+fn commands(os: Os, mode: &Mode) -> Vec<(&'static str, Act)> {
+    tables(os, mode).into_iter().flatten().copied().collect()
 }
 
 fn tables(os: Os, mode: &Mode) -> Vec<Table> {
     let old = os == Os::FastIronOld;
-    let global: [Table; 2] = [CONFIG, if old { lag::GLOBAL_OLD } else { lag::GLOBAL_NEW }];
+    let global: [Table; 2] = [config::GLOBAL, lag::GLOBAL];
     let inner: &[Table] = match mode {
         Mode::User => return vec![show::TABLE, exec::USER],
         Mode::Enable => return vec![show::TABLE, exec::ENABLE],
@@ -94,7 +79,8 @@ fn tables(os: Os, mode: &Mode) -> Vec<Table> {
     tables
 }
 
-const CONFIG: Table = config::GLOBAL;
-
 /// An act that changes nothing and says nothing.
 pub(crate) const ACCEPT: Act = |_, _| Reply::silence();
+
+#[cfg(test)]
+mod tests;

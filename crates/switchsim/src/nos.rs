@@ -7,7 +7,7 @@ pub(crate) mod show;
 
 use crate::device::Device;
 use crate::ports::PortId;
-use crate::shell::{Context, Mode, Reply, Shell, Table};
+use crate::shell::{Act, Context, Mode, Reply, Shell, Table};
 use crate::words::{self, Fault};
 
 /// `sw0(config)# `, with an escape sequence before it and a blank behind it.
@@ -37,19 +37,12 @@ pub(crate) fn execute(context: &mut Context<'_>, line: &str) -> Reply {
 }
 
 fn run(context: &mut Context<'_>, tables: &[Table], line: &str) -> Reply {
-    let mut at = 0;
-    let mut incomplete = false;
-    for table in tables {
-        match words::find(table, line) {
-            Ok((act, names)) => return act(context, &names),
-            Err(Fault::Invalid(here) | Fault::Ambiguous(here)) => at = at.max(here),
-            Err(Fault::Incomplete) => incomplete = true,
-        }
+    let table: Vec<(&'static str, Act)> = tables.iter().copied().flatten().copied().collect();
+    match words::find(&table, line) {
+        Ok((act, names)) => act(context, &names),
+        Err(Fault::Incomplete) => Reply::said(format!("{}^\nsyntax error: incomplete path\n", "-".repeat(line.len()))),
+        Err(Fault::Invalid(at) | Fault::Ambiguous(at)) => Reply::said(unknown(at)),
     }
-    if incomplete {
-        return Reply::said(format!("{}^\nsyntax error: incomplete path\n", "-".repeat(line.len())));
-    }
-    Reply::said(unknown(at))
 }
 
 /// How an unknown word is refused: a line points at it.
@@ -82,3 +75,6 @@ fn tables(mode: &Mode) -> Vec<Table> {
     tables.extend([config::GLOBAL, exec::EVERYWHERE]);
     tables
 }
+
+#[cfg(test)]
+mod tests;

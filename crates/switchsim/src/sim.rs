@@ -214,7 +214,7 @@ pub(crate) enum Fate {
 }
 
 impl Shared {
-    fn new(profile: &Profile) -> Self {
+    pub(crate) fn new(profile: &Profile) -> Self {
         let nasty = profile.nasty.clone();
         let fuse = nasty.drop_after_commands.map(|commands| Fuse { commands, carried_out: true });
         let limit = nasty.session_limit.unwrap_or(SESSIONS);

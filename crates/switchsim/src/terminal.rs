@@ -287,3 +287,6 @@ impl Terminal {
 
 /// Bytes of a line that is typed.
 const LONGEST_LINE: usize = 4096;
+
+#[cfg(test)]
+mod tests;

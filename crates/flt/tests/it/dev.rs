@@ -4,6 +4,7 @@
 
 mod demo;
 mod local;
+mod switch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

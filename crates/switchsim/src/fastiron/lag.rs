@@ -8,7 +8,7 @@ use crate::ports::{Member, PortId, list, members};
 use crate::profile::Os;
 use crate::shell::{Context, Mode, Reply, Table};
 
-pub(crate) const GLOBAL_OLD: Table = &[
+pub(crate) const GLOBAL: Table = &[
     ("lag <name> dynamic id <id>", |context, words| enter(context, words, Some(LagKind::Dynamic))),
     ("lag <name> static id <id>", |context, words| enter(context, words, Some(LagKind::Static))),
     ("lag <name> keep-alive id <id>", |context, words| enter(context, words, Some(LagKind::KeepAlive))),
@@ -22,8 +22,6 @@ pub(crate) const GLOBAL_OLD: Table = &[
     ("no lag <name> dynamic id <id>", remove),
     ("no lag <name> static id <id>", remove),
 ];
-
-pub(crate) const GLOBAL_NEW: Table = GLOBAL_OLD;
 
 pub(crate) const TABLE: Table = &[
     ("ports <ports..>", set_ports),

@@ -59,44 +59,70 @@ pub(crate) const TABLE: Table = &[
 ];
 
 fn version(device: &Device) -> String {
-    let old = device.os == Os::FastIronOld;
-    let (model, image, size) = if old {
-        ("ICX6450-24P", "ICX64S08030h.bin", 7_786_516)
-    } else {
-        ("ICX7150-24P-POE", "SPS08095j.bin", 33_554_432)
-    };
-    let mut out = String::new();
-    let copyright = if old { "Brocade Communications Systems, Inc." } else { "Ruckus Networks, Inc." };
-    let _ = writeln!(out, "  Copyright (c) {copyright} All rights reserved.");
+    if device.os == Os::FastIronOld { old_version(device) } else { new_version(device) }
+}
+
+fn old_version(device: &Device) -> String {
+    let mut out = String::from("  Copyright (c) 1996-2015 Brocade Communications Systems, Inc. All rights reserved.\n");
     for unit in 1..=device.units {
-        let _ = writeln!(
-            out,
-            "    UNIT {unit}: compiled on Jan 28 2016 at 10:12:41 labeled as {}",
-            image.trim_end_matches(".bin")
-        );
-        let _ = writeln!(out, "      ({size} bytes) from Primary {image}");
+        let _ = writeln!(out, "    UNIT {unit}: compiled on Jan 28 2016 at 10:12:41 labeled as ICX64S08030h");
+        out.push_str("\t\t(7786516 bytes) from Primary ICX64S08030h.bin\n");
         let _ = writeln!(out, "        SW: Version {} ", render::version(device.os));
     }
-    let _ = writeln!(out, "  Compressed Boot-Monitor Image size = 786944, Version:10.1.05T310 (kxz10105)");
-    let _ = writeln!(out, "  HW: Stackable {model}");
-    out.push_str("==========================================================================\n");
+    out.push_str(
+        "  Boot-Monitor Image size = 786944, Version:10.1.05T310 (kxz10105)\n  HW: Stackable ICX6450-24-HPOE\n",
+    );
+    out.push_str(RULE);
     for unit in 1..=device.units {
-        let _ = writeln!(out, "UNIT {unit}: SL 1: {model} 24-port Management Module");
-        let _ = writeln!(out, "         Serial  #:BZS324{unit}K00Q");
+        let _ = writeln!(out, "UNIT {unit}: SL 1: ICX6450-24P POE 24-port Management Module");
+        let _ = writeln!(out, "         Serial  #: BZS324{unit}K00Q");
         let _ = writeln!(out, "         License: BASE_SOFT_PACKAGE   (LID: dbuFJ{unit}HKFFx)");
         out.push_str("         P-ENGINE  0: type DEF0, rev 01\n");
-        out.push_str("==========================================================================\n");
-        let slot = if old { 2 } else { 3 };
-        let _ = writeln!(out, "UNIT {unit}: SL {slot}: {model}-SFP-PLUS 4port 40G Module");
-        out.push_str("==========================================================================\n");
+        out.push_str(RULE);
+        let _ = writeln!(out, "UNIT {unit}: SL 2: ICX6450-SFP-Plus 4port 40G Module");
+        out.push_str(RULE);
     }
     out.push_str("  800 MHz ARM processor ARMv5TE, 400 MHz bus\n65536 KB flash memory\n  512 MB DRAM\n");
-    for unit in 1..=device.units {
-        let _ =
-            writeln!(out, "STACKID {unit}  system uptime is {} day(s) 2 hour(s) 3 minute(s) 4 second(s)", 40 + unit);
-    }
-    out.push_str("The system started at 09:41:51 GMT+00 Sat Nov 01 2025\n\nThe system : started=warm start   reloaded=by \"reload\"\n");
+    ending(device, &mut out);
     out
+}
+
+fn new_version(device: &Device) -> String {
+    let mut out = String::from("  Copyright (c) Ruckus Networks, Inc. All rights reserved.\n");
+    for unit in 1..=device.units {
+        let _ = writeln!(out, "    UNIT {unit}: compiled on Nov 17 2022 at 02:14:29 labeled as SPR08095j");
+        out.push_str("      (31457280 bytes) from Primary SPR08095jufi.bin (UFI)\n");
+        let _ = writeln!(out, "        SW: Version {} ", render::version(device.os));
+        out.push_str("      Compressed Primary Boot Code size = 786944, Version:10.1.22T225 (mnz10122)\n");
+        out.push_str("       Compiled on Fri Jul 22 03:28:05 2022\n\n");
+    }
+    out.push_str("  HW: Stackable ICX7150-24-POE\n");
+    out.push_str(RULE);
+    for unit in 1..=device.units {
+        let _ = writeln!(out, "UNIT {unit}: SL 1: ICX7150-24P-4X10GR POE 24-port Management Module");
+        let _ = writeln!(out, "      Serial  #:FEE381{unit}Q018");
+        out.push_str("      Software Package: ICX7150_L3_SOFT_PACKAGE\n      Current License: 4X10GR\n");
+        out.push_str("      P-ASIC  0: type B160, rev 11  Chip BCM56160_B0\n");
+        out.push_str(RULE);
+        let _ = writeln!(out, "UNIT {unit}: SL 3: ICX7150-4X10GR 4-port 40G Module");
+        out.push_str(RULE);
+    }
+    out.push_str(
+        " 1000 MHz ARM processor ARMv7 88 MHz bus\n 8 MB boot flash memory\n 2 GB code flash memory\n 1 GB DRAM\n",
+    );
+    ending(device, &mut out);
+    out.push_str("\nMy stack unit ID = 1, bootup role = active\n");
+    out
+}
+
+fn ending(device: &Device, out: &mut String) {
+    for unit in 1..=device.units {
+        let days = 40 + unit;
+        let _ = writeln!(out, "STACKID {unit}  system uptime is {days} day(s) 2 hour(s) 3 minute(s) 4 second(s)");
+    }
+    out.push_str("The system started at 09:41:51 GMT+00 Sat Nov 01 2025\n\n");
+    let indent = if device.os == Os::FastIronOld { " " } else { "" };
+    let _ = writeln!(out, "{indent}The system : started=warm start   reloaded=by \"reload\"");
 }
 
 fn speed(megabits: u32) -> String {
@@ -419,8 +445,10 @@ fn vlans(device: &Device, only: Option<u16>) -> String {
         let tagged: BTreeSet<Member> = vlan.tagged.difference(&dual).copied().collect();
         rows(&mut out, " Untagged Ports:", &untagged);
         rows(&mut out, "   Tagged Ports:", &tagged);
-        rows(&mut out, "   Uplink Ports:", &BTreeSet::new());
-        rows(&mut out, " DualMode Ports:", &dual);
+        if device.os == Os::FastIronOld {
+            rows(&mut out, "   Uplink Ports:", &BTreeSet::new());
+            rows(&mut out, " DualMode Ports:", &dual);
+        }
         rows(&mut out, " Mac-Vlan Ports:", &BTreeSet::new());
         out.push_str("     Monitoring: Disabled\n");
     }
@@ -457,7 +485,7 @@ fn rows(out: &mut String, title: &str, members: &BTreeSet<Member>) {
         }
     }
     if !lags.is_empty() {
-        let _ = writeln!(out, "{title} (LAG)   {}", lags.iter().map(|id| format!(" lg{id}")).collect::<String>());
+        let _ = writeln!(out, "{title} (LAG)   {}", numbers(&lags));
     }
 }
 
@@ -568,6 +596,9 @@ fn snmp_users(device: &Device) -> String {
     }
     out
 }
+
+/// Between the parts of `show version`.
+const RULE: &str = "==========================================================================\n";
 
 /// Characters of a port's name that fit.
 const LONGEST_NAME: usize = 15;
