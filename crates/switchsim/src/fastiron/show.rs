@@ -140,10 +140,7 @@ fn up(device: &Device, port: PortId) -> bool {
 
 fn brief(device: &Device) -> String {
     let model = &device.running;
-    let mut out = format!(
-        "\n{:<10} {:<7} {:<7} {:<4} {:<5} {:<5} {:<3} {:<4} {:<3} {:<15} {}\n",
-        "Port", "Link", "State", "Dupl", "Speed", "Trunk", "Tag", "Pvid", "Pri", "MAC", "Name"
-    );
+    let mut out = format!("\n{COLUMNS}");
     for (id, port) in &model.ports {
         let lag = in_force(model, *id);
         let member = match lag {
@@ -364,11 +361,7 @@ fn lags(device: &Device, only: Option<&str>) -> String {
 
 fn ports(device: &Device, id: u16, lag: &Lag, out: &mut String) {
     let model = &device.running;
-    let _ = writeln!(
-        out,
-        "{:<10} {:<7} {:<7} {:<4} {:<5} {:<5} {:<3} {:<4} {:<3} {:<15} {}",
-        "Port", "Link", "State", "Dupl", "Speed", "Trunk", "Tag", "Pvid", "Pri", "MAC", "Name"
-    );
+    out.push_str(COLUMNS);
     for port_id in &lag.ports {
         let Some(port) = model.ports.get(port_id) else {
             continue;
@@ -596,6 +589,9 @@ fn snmp_users(device: &Device) -> String {
     }
     out
 }
+
+/// The head of the table of ports.
+const COLUMNS: &str = "Port       Link    State   Dupl Speed Trunk Tag Pvid Pri MAC             Name\n";
 
 /// Between the parts of `show version`.
 const RULE: &str = "==========================================================================\n";

@@ -130,7 +130,11 @@ fn addresses(device: &Device, only: Option<&str>) -> String {
             None => (short(entry.port), device.running.ports.get(&entry.port).map(|port| &port.settings)),
         };
         let vlan = settings.and_then(|s| s.switchport.as_ref()).and_then(|switchport| {
-            if switchport.trunk { switchport.native.or(switchport.allowed.first().copied()) } else { switchport.access }
+            if switchport.trunk {
+                switchport.native.or_else(|| switchport.allowed.first().copied())
+            } else {
+                switchport.access
+            }
         });
         count += 1;
         let _ =
