@@ -1,0 +1,191 @@
+//! How fast three coordinators decide, as processes, over the mesh and encrypted: compare-and-set by one client and by 64,
+//! and how long nothing is decided after the leader is killed with -9. Beside them etcd and NATS JetStream with three
+//! replicas, if `etcd` and `nats-server` are installed (Debian: etcd-server, nats-server), in turns on the same machine.
+//!
+//! `cargo bench -p flt --bench group`; `SECS` is how long each cell is measured (default 10), `ROUNDS` how often (3),
+//! `KILLS` how many leaders are killed (3). Figures are of this run on this machine; compare them within a run only.
+//!
+//! What each syncs to disk before it answers: the coordinators and etcd every entry on a majority; NATS nothing, it leaves
+//! that to the system for up to two minutes.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a program for people who look at its figures")]
+
+mod etcd;
+mod nats;
+mod ours;
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many clients at most, each with a register of its own.
+const CLIENTS: usize = 64;
+/// How long a cluster may take to begin or to find its next leader.
+const SOON: Duration = Duration::from_secs(60);
+/// How long a client waits for an answer before it asks again.
+const ANSWER: Duration = Duration::from_secs(2);
+/// The pause between two tries while nobody decides.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// A client of one member: registers that are changed by compare-and-set.
+trait Registers: Send + Sync + 'static {
+    /// Changes the register of this client, from what it was to something else; false if it is not known to have worked.
+    fn advance(&self, client: usize) -> impl Future<Output = bool> + Send;
+}
+
+/// Three processes.
+trait Cluster: Sized {
+    const NAME: &'static str;
+    type Client: Registers;
+    async fn start() -> Result<Self, String>;
+    /// Who leads, as 0 to 2.
+    async fn leader(&self) -> Option<usize>;
+    async fn client(&self, of: usize) -> Self::Client;
+    fn procs(&mut self) -> &mut [Proc; 3];
+    /// Starts a member that was killed.
+    fn again(&mut self, n: usize);
+}
+
+/// Killed when dropped.
+struct Proc(Child);
+
+impl Proc {
+    fn spawn(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn kill(&mut self) {
+        drop((self.0.kill(), self.0.wait()));
+    }
+
+    fn resident_mb(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+        kib.map_or(f64::NAN, |kib: f64| kib / 1024.0)
+    }
+}
+
+impl Drop for Proc {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn main() {
+    if let Ok(n) = std::env::var(ours::MEMBER) {
+        return ours::member(n.parse().unwrap());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (secs, rounds, kills) = (number("SECS", 10), number("ROUNDS", 3), number("KILLS", 3));
+    println!("| cluster | round | clients | per second | p50 ms | p99 ms |\n|---|---|---|---|---|---|");
+    runtime.block_on(async {
+        let mut ours = started::<ours::Group>().await;
+        let mut etcd = started::<etcd::Etcd>().await;
+        let mut nats = started::<nats::Nats>().await;
+        for round in 1..=rounds {
+            for clients in [1, CLIENTS] {
+                let each = Duration::from_secs(secs);
+                measure(ours.as_ref(), round, clients, each).await;
+                measure(etcd.as_ref(), round, clients, each).await;
+                measure(nats.as_ref(), round, clients, each).await;
+            }
+        }
+        println!("\n| cluster | resident MB | nothing decided after kill -9 of the leader, s |\n|---|---|---|");
+        gaps(ours.as_mut(), kills).await;
+        gaps(etcd.as_mut(), kills).await;
+        gaps(nats.as_mut(), kills).await;
+    });
+    runtime.shutdown_timeout(Duration::from_secs(2));
+}
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+async fn started<C: Cluster>() -> Option<C> {
+    match C::start().await {
+        Ok(cluster) => Some(cluster),
+        Err(why) => {
+            println!("{} is not measured: {why}", C::NAME);
+            None
+        }
+    }
+}
+
+/// A client of the leader, once there is one that answers.
+async fn ready<C: Cluster>(cluster: &C) -> (usize, C::Client) {
+    let until = Instant::now() + SOON;
+    loop {
+        if let Some(leader) = cluster.leader().await {
+            let client = cluster.client(leader).await;
+            // The first time it may only learn what the register is.
+            if client.advance(0).await || client.advance(0).await {
+                return (leader, client);
+            }
+        }
+        assert!(Instant::now() < until, "{} does not come up", C::NAME);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn measure<C: Cluster>(cluster: Option<&C>, round: u64, clients: usize, each: Duration) {
+    let Some(cluster) = cluster else { return };
+    let registers = Arc::new(ready(cluster).await.1);
+    let until = Instant::now() + each;
+    let tasks: Vec<_> = (0..clients)
+        .map(|client| {
+            let registers = Arc::clone(&registers);
+            tokio::spawn(async move {
+                let mut took = Vec::new();
+                while Instant::now() < until {
+                    let began = Instant::now();
+                    if registers.advance(client).await {
+                        took.push(began.elapsed());
+                    }
+                }
+                took
+            })
+        })
+        .collect();
+    let mut took = Vec::new();
+    for task in tasks {
+        took.extend(task.await.unwrap());
+    }
+    took.sort_unstable();
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ranks")]
+    let at = |part: f64| took.get((took.len() as f64 * part) as usize).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3);
+    #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+    let rate = took.len() as f64 / each.as_secs_f64();
+    println!("| {} | {round} | {clients} | {rate:.0} | {:.2} | {:.2} |", C::NAME, at(0.5), at(0.99));
+}
+
+/// The longest time between two changes that clients of the two who stay see around the leader's death.
+async fn gaps<C: Cluster>(cluster: Option<&mut C>, kills: u64) {
+    let Some(cluster) = cluster else { return };
+    let mut gaps = Vec::new();
+    let (leader, _client) = ready(cluster).await;
+    let rss = cluster.procs()[leader].resident_mb();
+    for _ in 0..kills {
+        let (leader, _client) = ready(cluster).await;
+        let mut others = Vec::new();
+        for n in (0..3).filter(|n| *n != leader) {
+            others.push(cluster.client(n).await);
+        }
+        while !others[0].advance(0).await {
+            tokio::time::sleep(AGAIN).await;
+        }
+        cluster.procs()[leader].kill();
+        let began = Instant::now();
+        let mut turn = 0;
+        while !others[turn % 2].advance(0).await {
+            assert!(began.elapsed() < SOON, "{} finds no leader", C::NAME);
+            turn += 1;
+            tokio::time::sleep(AGAIN).await;
+        }
+        gaps.push(format!("{:.2}", began.elapsed().as_secs_f64()));
+        cluster.again(leader);
+        // What returned has to have caught up before the next one goes.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    println!("| {} | {rss:.0} | {} |", C::NAME, gaps.join(", "));
+}
