@@ -180,41 +180,14 @@ in
           # machine: files anywhere, profiles, the boot entry, units. What protects the machine is that it acts on nothing
           # but what an admin signed. So no ProtectSystem, PrivateTmp, or address families there; and no system call
           # filter, which health checks would inherit.
+          // lib.optionalAttrs split parts.secluded
           // lib.optionalAttrs split {
             User = user;
             Group = user;
             AmbientCapabilities = [ "" ];
             CapabilityBoundingSet = [ "" ];
-            DevicePolicy = "closed";
-            MemoryDenyWriteExecute = true;
-            PrivateDevices = true;
-            PrivateTmp = true;
-            ProtectClock = true;
-            ProtectControlGroups = true;
             # Seen as it is, so that the plan of what is not published is not wrong.
             ProtectHome = "read-only";
-            ProtectHostname = true;
-            ProtectKernelLogs = true;
-            ProtectKernelModules = true;
-            ProtectKernelTunables = true;
-            ProtectProc = "invisible";
-            ProtectSystem = "strict";
-            RemoveIPC = true;
-            # netlink: iroh watches the machine's addresses
-            RestrictAddressFamilies = [
-              "AF_INET"
-              "AF_INET6"
-              "AF_NETLINK"
-              "AF_UNIX"
-            ];
-            RestrictNamespaces = true;
-            RestrictSUIDSGID = true;
-            SystemCallArchitectures = "native";
-            SystemCallErrorNumber = "EPERM";
-            SystemCallFilter = [
-              "@system-service"
-              "~@privileged"
-            ];
           };
       }
       (lib.mkIf split {

@@ -176,7 +176,7 @@ in
       parts.daemon
       {
         description = "Flotilla coordinator";
-        serviceConfig = parts.daemonConfig // {
+        serviceConfig = parts.daemonConfig // parts.secluded // {
           # The file by its store path: a unit and its configuration always belong together.
           ExecStart = "${lib.getExe cfg.package} coordinator run --config ${configFile}";
           StateDirectory = unit;
@@ -188,39 +188,10 @@ in
             relay-key = cfg.relayKeyFile;
           };
 
-          # It talks to the network and writes to its own folder; it needs nothing else of the machine.
           DynamicUser = true;
           AmbientCapabilities = lib.optional privileged "CAP_NET_BIND_SERVICE";
           CapabilityBoundingSet = if privileged then [ "CAP_NET_BIND_SERVICE" ] else [ "" ];
-          DevicePolicy = "closed";
-          MemoryDenyWriteExecute = true;
-          PrivateDevices = true;
-          PrivateTmp = true;
-          ProtectClock = true;
-          ProtectControlGroups = true;
           ProtectHome = true;
-          ProtectHostname = true;
-          ProtectKernelLogs = true;
-          ProtectKernelModules = true;
-          ProtectKernelTunables = true;
-          ProtectProc = "invisible";
-          ProtectSystem = "strict";
-          RemoveIPC = true;
-          # netlink: iroh watches the machine's addresses
-          RestrictAddressFamilies = [
-            "AF_INET"
-            "AF_INET6"
-            "AF_NETLINK"
-            "AF_UNIX"
-          ];
-          RestrictNamespaces = true;
-          RestrictSUIDSGID = true;
-          SystemCallArchitectures = "native";
-          SystemCallErrorNumber = "EPERM";
-          SystemCallFilter = [
-            "@system-service"
-            "~@privileged"
-          ];
         };
       }
     ];
