@@ -89,11 +89,19 @@ pub enum Mutation {
     ReconcileBeforeStopped,
     /// A fence begins without a word to the flight recorder.
     TurnUnrecorded,
+    /// The node starts an ended workload again before it is certain that nothing of it is left.
+    ReviveBeforeVerified,
+    /// The node takes a restart of its workload for a renewal of its lease.
+    ReviveRenews,
+    /// A workload that is started again acknowledges writes by itself.
+    ReviveUngated,
+    /// A workload that ends again and again is started again and again.
+    ReviveForEver,
 }
 
 impl Mutation {
     /// Every one of them.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 46] = [
         Self::ClockCountsOtherTerms,
         Self::GrantWithoutCompare,
         Self::GrantByAskersClock,
@@ -136,6 +144,10 @@ impl Mutation {
         Self::ReconcileForEver,
         Self::ReconcileBeforeStopped,
         Self::TurnUnrecorded,
+        Self::ReviveBeforeVerified,
+        Self::ReviveRenews,
+        Self::ReviveUngated,
+        Self::ReviveForEver,
     ];
 }
 

@@ -3,6 +3,7 @@
 mod fence;
 mod holder;
 mod io;
+mod revive;
 mod standby;
 mod talk;
 mod term;
@@ -36,11 +37,15 @@ pub struct Node {
     view: Option<View>,
     stand: Stand,
     term: Option<Term>,
+    /// The lease that was given up by the fence that goes on, where a node may serve on without one.
+    given_up: Option<Term>,
     /// The latest epoch that was given up here.
     spent: Epoch,
     parting: Option<Parting>,
     shadow: Shadow,
     hold_down: HoldDown,
+    /// When the workload was started again in its epoch, lately.
+    revived: Vec<LocalTime>,
     /// Until when it promised the holder of which epoch not to use a lease that it is granted over that one's head.
     promises: BTreeMap<Epoch, LocalTime>,
     polls: BTreeMap<Attempt, Poll>,
@@ -104,10 +109,12 @@ impl Node {
             view: None,
             stand: Stand::Resting,
             term: None,
+            given_up: None,
             spent: Epoch(0),
             parting: None,
             shadow,
             hold_down: HoldDown::default(),
+            revived: Vec::new(),
             promises: BTreeMap::new(),
             polls: BTreeMap::new(),
             reported: Round(0),
@@ -153,6 +160,7 @@ impl Node {
             Event::Promised { from, attempt } => self.promised(from, attempt),
             Event::Started { epoch } => self.started(epoch),
             Event::Died => self.died(),
+            Event::Ended => self.ended(),
             Event::Bitten => self.bitten(),
             Event::Stopped { epoch, position } => self.stopped(epoch, position),
             Event::FenceResult { fence, rung, verified, position } => {
@@ -175,7 +183,10 @@ impl Node {
     /// When the node must be told the time at the latest, even if nothing happens.
     pub fn next_deadline(&self) -> LocalTime {
         let by = match self.stand {
-            Stand::Fencing { by, .. } | Stand::Starting { by, .. } | Stand::Stopping { by, .. } => by,
+            Stand::Fencing { by, .. }
+            | Stand::Starting { by, .. }
+            | Stand::Reviving { by, .. }
+            | Stand::Stopping { by, .. } => by,
             _ => LocalTime::NEVER,
         };
         let fence = if self.stand.held().is_some() { self.fence_at() } else { LocalTime::NEVER };
@@ -281,6 +292,8 @@ impl Node {
     pub const UNKNOWN_RENEW: Span = Span::from_secs(1);
     /// How long the ladder of a node may take that knows no settings.
     pub const UNKNOWN_FENCE: Span = Span::from_secs(5);
+    /// How often, within [`hold_down_max`](Settings::hold_down_max), a workload that ended is started again in its epoch.
+    pub const MAX_REVIVALS: usize = 3;
     /// How many requests may be without an answer; an older one counts as lost, and its answer proves nothing.
     pub const MAX_PENDING: usize = 64;
 }

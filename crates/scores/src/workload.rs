@@ -63,9 +63,9 @@ pub trait Workload: Send + Sync + 'static {
     /// Acts against a holder that proves nothing. Whether the effect is verified.
     fn act<'a>(&'a self, remote: &'a Remote, target: &'a Peer) -> BoxFuture<'a, bool>;
 
-    /// Returns, with the reason, when a workload that was started has ended or fails its health checks without having been
-    /// told to. Asked after each start; never returns while all is well.
-    fn ended(&self) -> BoxFuture<'_, String>;
+    /// Returns when a workload that was started has ended or fails its health checks without having been told to. Asked
+    /// after each start; never returns while all is well.
+    fn ended(&self) -> BoxFuture<'_, Ended>;
 
     /// Who leads the cluster, as far as this node knows: for whoever routes clients. Told at each change.
     fn led_by(&self, _leader: Option<Leader>) {}
@@ -80,11 +80,23 @@ pub trait Workload: Send + Sync + 'static {
     }
 }
 
+/// Why a workload does not go on, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Its main program has ended by itself.
+    Gone(String),
+    /// It runs, and is of no use.
+    Ill(String),
+}
+
 /// An order to become writable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartOrder {
     /// In this epoch.
     pub epoch: Epoch,
+    /// Whether it was writable here in this epoch before, and ended by itself: it goes on with what it holds. Nothing of
+    /// it is left.
+    pub again: bool,
     /// Nothing may be made writable after this instant.
     pub until: LocalTime,
     /// Acknowledge writes by this set from the first one on.

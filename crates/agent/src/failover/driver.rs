@@ -237,9 +237,9 @@ impl Driver {
                 }
             }
             Command::Watchdog { until } => self.arm(until).await,
-            Command::Start { epoch, until, sync, serial } => {
+            Command::Start { epoch, again, until, sync, serial } => {
                 self.started_with = sync.clone().map(|set| (epoch, serial, set));
-                self.jobs.start(StartOrder { epoch, until, sync }).await;
+                self.jobs.start(StartOrder { epoch, again, until, sync }).await;
             }
             Command::Stop { epoch, by } => self.jobs.stop(epoch, by).await,
             Command::Fence { fence, rung, by } => self.jobs.fence(fence, rung, by).await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use failover::settings::{Remote, Rung};
 use failover::{ClusterName, Epoch, Event, LocalTime, SyncSet};
-use scores::workload::{Peer, StartOrder, Workload};
+use scores::workload::{Ended, Peer, StartOrder, Workload};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -90,9 +90,16 @@ impl Jobs {
     pub(super) fn watch(&mut self) {
         let (workload, cluster) = (Arc::clone(&self.workload), self.cluster.clone());
         let job = self.begin(async move {
-            let why = workload.ended().await;
-            tracing::error!(%cluster, why, "the workload ended unasked");
-            Some(Event::Died)
+            Some(match workload.ended().await {
+                Ended::Gone(why) => {
+                    tracing::error!(%cluster, why, "the workload ended unasked");
+                    Event::Ended
+                }
+                Ended::Ill(why) => {
+                    tracing::error!(%cluster, why, "the workload is ill");
+                    Event::Died
+                }
+            })
         });
         self.watch = Some(job);
     }

@@ -10,7 +10,7 @@ use failover::settings::{Remote, Rung};
 use failover::{Epoch, LocalTime, Position, SyncSet};
 use protocols::Kind;
 use scores::service::{HealthCheck, Hook, Run, ServiceScore};
-use scores::workload::{Fenced, Nudge, OpenWorkload, Peer, Program, StartOrder, Workload, WorkloadParts};
+use scores::workload::{Ended, Fenced, Nudge, OpenWorkload, Peer, Program, StartOrder, Workload, WorkloadParts};
 use scores::{BoxFuture, DeviceError, Score as _, chain, score};
 use tokio::time::{sleep, timeout};
 
@@ -249,7 +249,7 @@ impl Workload for Service {
         })
     }
 
-    fn ended(&self) -> BoxFuture<'_, String> {
+    fn ended(&self) -> BoxFuture<'_, Ended> {
         Box::pin(async move {
             let score = self.score();
             let ill = async {
@@ -269,8 +269,8 @@ impl Workload for Service {
                 }
             };
             tokio::select! {
-                why = self.parts.hold.ended() => why,
-                why = ill => why,
+                why = self.parts.hold.ended() => Ended::Gone(why),
+                why = ill => Ended::Ill(why),
             }
         })
     }

@@ -20,6 +20,9 @@ pub(super) struct State {
     pub upstream: Option<Upstream>,
     /// By whom writes are acknowledged.
     pub sync: Sync,
+    /// Whether clients are kept out: it is not certain yet that it may be writable.
+    #[serde(default)]
+    pub closed: bool,
 }
 
 /// The primary that a standby receives from.
@@ -44,7 +47,7 @@ pub(super) enum Sync {
 
 impl Default for State {
     fn default() -> Self {
-        Self { timeline: Timeline::FIRST.0, upstream: None, sync: Sync::Nobody }
+        Self { timeline: Timeline::FIRST.0, upstream: None, sync: Sync::Nobody, closed: false }
     }
 }
 
@@ -132,7 +135,7 @@ pub(super) fn conninfo(setup: &Setup, node: &Name, database: &str) -> Result<Str
 }
 
 /// `pg_hba.conf`.
-pub(super) fn hba(setup: &Setup) -> Result<String, DeviceError> {
+pub(super) fn hba(setup: &Setup, state: &State) -> Result<String, DeviceError> {
     let mut text = String::from("# Written by Flotilla from the declaration; changes here are overwritten.\n");
     text.push_str("local all all peer map=here\n");
     // Standbys, by certificate alone, from wherever they come.
@@ -141,6 +144,10 @@ pub(super) fn hba(setup: &Setup) -> Result<String, DeviceError> {
     }
     let _infallible = writeln!(text, "host all,replication {ROLE},postgres all reject");
     text.push_str("host replication all all reject\n");
+    if state.closed {
+        text.push_str("host all all all reject\n");
+        return Ok(text);
+    }
     // Clients, by their passwords: through the routes of the candidates, and from where the score allows.
     let own = setup.address()?.ip();
     let whole = |ip: std::net::IpAddr| if ip.is_ipv4() { 32 } else { 128 };

@@ -8,6 +8,7 @@ mod attach;
 mod begin;
 mod health;
 mod place;
+mod resume;
 mod start;
 mod stop;
 mod sync;
@@ -135,7 +136,7 @@ impl Instance {
         let (setup, conf) = (self.setup(), self.layout().conf());
         let json = serde_json::to_vec(&new);
         let json = json.map_err(|error| DeviceError::permanent("write the state").because(error))?;
-        self.account.write(&conf.join(config::HBA), config::hba(&setup)?.as_bytes())?;
+        self.account.write(&conf.join(config::HBA), config::hba(&setup, &new)?.as_bytes())?;
         self.account.write(&conf.join(config::IDENT), config::ident(&setup).as_bytes())?;
         self.account.write(&conf.join(config::MAIN), config::postgresql(&setup, &new)?.as_bytes())?;
         self.account.write(&conf.join(config::STATE), &json)?;

@@ -8,7 +8,7 @@ use failover::settings::{Remote, Rung};
 use failover::{Epoch, LocalTime, NodeId, Position, SyncSet};
 use protocols::{Kind, Name};
 use scores::postgres::PostgresScore;
-use scores::workload::{Fenced, Leader, OpenWorkload, Peer, StartOrder, Workload, WorkloadParts};
+use scores::workload::{Ended, Fenced, Leader, OpenWorkload, Peer, StartOrder, Workload, WorkloadParts};
 use scores::{BoxFuture, DeviceError, Score, score};
 use tokio::task::JoinHandle;
 
@@ -142,7 +142,11 @@ impl Workload for Postgres {
     fn start<'a>(&'a self, order: &'a StartOrder) -> BoxFuture<'a, Result<(), DeviceError>> {
         Box::pin(async move {
             let acks = order.sync.as_ref().map(|set| self.acks(set)).transpose()?;
-            self.instance.start(order.epoch, order.until, acks).await
+            if order.again {
+                self.instance.resume(order.epoch, order.until, acks).await
+            } else {
+                self.instance.start(order.epoch, order.until, acks).await
+            }
         })
     }
 
@@ -187,7 +191,7 @@ impl Workload for Postgres {
         Box::pin(async { false })
     }
 
-    fn ended(&self) -> BoxFuture<'_, String> {
+    fn ended(&self) -> BoxFuture<'_, Ended> {
         Box::pin(self.instance.ended())
     }
 

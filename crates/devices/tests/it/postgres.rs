@@ -4,6 +4,7 @@ mod bed;
 mod fence;
 mod follow;
 mod gate;
+mod resume;
 mod route;
 mod sync;
 mod tls;

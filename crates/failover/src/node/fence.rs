@@ -1,7 +1,7 @@
 //! The fence: begun when the lease can no longer be proven in time, done when a rung is verified, never silently over.
 
 use super::io::{Alarm, Command, Stand};
-use super::term::Shadow;
+use super::term::{Shadow, Term};
 use super::{How, Node, Parting};
 use crate::flight::Happening;
 use crate::ids::{Epoch, Position};
@@ -95,7 +95,7 @@ impl Node {
                 self.parting = Some(Parting { epoch, how: How::Fenced { proof, position: None } });
             }
         }
-        self.term = None;
+        self.given_up = self.term.take().filter(|_| self.splits());
         self.polls.clear();
         self.fences = self.fences.saturating_add(1);
         self.step_on(0, epoch);
@@ -136,7 +136,14 @@ impl Node {
 
     /// A rung came to an end. One that is verified late is verified all the same, if it belongs to this fence.
     pub(super) fn fence_result(&mut self, of: u64, done: &Rung, verified: bool, position: Option<Position>) {
-        let Stand::Fencing { epoch, fence, rung, .. } = self.stand else { return };
+        let (epoch, fence, rung) = match self.stand {
+            Stand::Fencing { epoch, fence, rung, .. } => (epoch, fence, rung),
+            Stand::Reviving { epoch, fence, .. } if of == fence => {
+                self.record(Happening::Rung { rung: done.clone(), verified: Some(verified) });
+                return self.is_gone(epoch, verified);
+            }
+            _ => return,
+        };
         if of != fence {
             return;
         }
@@ -163,16 +170,10 @@ impl Node {
         self.is_fenced(epoch, FenceProof::Watchdog, None);
     }
 
-    /// The workload ended by itself: make sure of it, and let another take over at once.
+    /// The workload is of no use here any more: make sure that it is off, and let another take over at once.
     pub(super) fn died(&mut self) {
-        let Some(epoch) = self.stand.held() else { return };
-        if self.splits() {
-            self.was_alone();
-            self.spent = self.spent.max(epoch);
-            self.term = None;
-            self.part(epoch, How::Fenced { proof: FenceProof::NotRunning, position: None });
-            self.turn(Stand::Resting);
-        } else {
+        if let Some(epoch) = self.stand.held() {
+            // Something of it may be left, or all of it, if it is ill.
             self.begin_fence(Some(epoch));
         }
     }
@@ -180,6 +181,8 @@ impl Node {
     /// It is verified that nothing of the workload writes.
     fn is_fenced(&mut self, epoch: Option<Epoch>, proof: FenceProof, position: Option<Position>) {
         self.commands.push_back(Command::Watchdog { until: LocalTime::NEVER });
+        self.was_alone(self.given_up);
+        self.given_up = None;
         self.halted = position;
         self.position = position.or(self.position);
         self.turn(Stand::Resting);
@@ -198,15 +201,15 @@ impl Node {
     }
 
     /// Who is within its lease has served beside nobody.
-    pub(super) fn was_alone(&mut self) {
-        let Some(term) = self.term else { return };
+    pub(super) fn was_alone(&mut self, term: Option<Term>) {
+        let Some(term) = term else { return };
         let passed_on = self.view.as_ref().is_some_and(|view| view.epoch > term.epoch);
         if self.now < term.until && !passed_on {
             self.keep_may_split(None);
         }
     }
 
-    fn ladder(&self) -> Vec<RungPlan> {
+    pub(super) fn ladder(&self) -> Vec<RungPlan> {
         match &self.settings {
             Some(settings) if !settings.ladder.is_empty() => settings.ladder.clone(),
             _ => Settings::ladder_of(Self::UNKNOWN_FENCE),

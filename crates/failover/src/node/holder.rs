@@ -37,8 +37,11 @@ impl Node {
             return;
         }
         match self.stand {
-            Stand::Granted { .. } => self.start_workload(epoch),
-            Stand::Starting { by, .. } if self.now >= by => self.begin_fence(Some(epoch)),
+            Stand::Granted { .. } => {
+                let within = self.settings.as_ref().map_or(Span::ZERO, |settings| settings.start_within);
+                self.start_workload(epoch, false, within);
+            }
+            Stand::Starting { by, .. } | Stand::Reviving { by, .. } if self.now >= by => self.begin_fence(Some(epoch)),
             Stand::Degraded { .. } if self.now < self.fence_at() => self.regain_lease(epoch),
             Stand::Stopping { to, by, .. } if self.now >= by => self.stop_is_late(epoch, to),
             Stand::Serving { .. } => {
@@ -53,7 +56,7 @@ impl Node {
     }
 
     /// Whether the group knows that this epoch is over.
-    fn has_lost(&self, epoch: Epoch) -> bool {
+    pub(super) fn has_lost(&self, epoch: Epoch) -> bool {
         let Some(view) = &self.view else { return false };
         view.epoch > epoch || (view.epoch == epoch && (view.phase != Phase::Held || view.holder != Some(self.me)))
     }
@@ -75,6 +78,8 @@ impl Node {
                 self.turn(Stand::Resting);
             }
             Stand::Stopping { .. } => {}
+            // Nothing of it is known to run.
+            Stand::Reviving { .. } => self.begin_fence(Some(epoch)),
             _ => {
                 self.degrade(epoch);
                 self.stop(epoch, None);
@@ -86,26 +91,25 @@ impl Node {
     }
 
     /// Starts the workload, once nothing that this node promised stands against it.
-    fn start_workload(&mut self, epoch: Epoch) {
+    pub(super) fn start_workload(&mut self, epoch: Epoch, again: bool, within: Span) {
         let Some(term) = self.term else { return };
         let promised = !self.promises.is_empty() && !self.has(Mutation::IgnorePromiseAtGrant);
         if promised || self.now >= self.fence_at() {
             return;
         }
-        let Some((view, settings)) = self.view.as_ref().zip(self.settings.as_ref()) else { return };
-        let (sync, serial) = (view.sync.clone(), view.sync_serial);
-        let by = self.now + settings.start_within;
+        let Some(view) = self.view.as_ref().filter(|_| self.settings.is_some()) else { return };
+        let ungated = again && self.has(Mutation::ReviveUngated);
+        let (sync, serial) = (view.sync.clone().filter(|_| !ungated), view.sync_serial);
+        let by = self.now + within;
         self.turn(Stand::Starting { epoch, by });
         // Armed before anything runs.
         self.arm_watchdog();
         self.halted = None;
         self.sync_asked = Some(serial);
-        if self.has(Mutation::CommitSyncAtOnce) {
-            self.sync_in_force = Some(serial);
-        }
+        self.sync_in_force = self.has(Mutation::CommitSyncAtOnce).then_some(serial);
         // Who is cut off may serve on where that is allowed, but nobody begins to serve without a lease.
         let until = if self.waits_for_no_group() { LocalTime::NEVER } else { term.until };
-        self.commands.push_back(Command::Start { epoch, until, sync, serial });
+        self.commands.push_back(Command::Start { epoch, again, until, sync, serial });
     }
 
     pub(super) fn started(&mut self, epoch: Epoch) {
@@ -171,7 +175,7 @@ impl Node {
         if of != epoch {
             return;
         }
-        self.was_alone();
+        self.was_alone(self.term);
         self.spent = self.spent.max(epoch);
         self.term = None;
         self.polls.clear();
@@ -205,6 +209,6 @@ impl Node {
     /// A deliberate fault: starts the workload because it ran before.
     pub(super) fn start_unasked(&mut self) {
         let epoch = self.view.as_ref().map_or(Epoch(1), |view| view.epoch);
-        self.commands.push_back(Command::Start { epoch, until: LocalTime::NEVER, sync: None, serial: 0 });
+        self.commands.push_back(Command::Start { epoch, again: false, until: LocalTime::NEVER, sync: None, serial: 0 });
     }
 }

@@ -39,8 +39,10 @@ pub enum Event {
         /// In this epoch.
         epoch: Epoch,
     },
-    /// The workload ended, or could not be started, without having been told to.
+    /// The workload is ill, or could not be started, or the watchdog cannot be set: it may still run.
     Died,
+    /// The workload was writable, and ended by itself.
+    Ended,
     /// The watchdog ended the workload, and has verified it.
     Bitten,
     /// The workload stopped in order: nothing of it runs, and what it held is known.
@@ -137,6 +139,8 @@ pub enum Command {
     Start {
         /// In this epoch.
         epoch: Epoch,
+        /// Whether it was writable in this epoch before, and ended by itself: it goes on with what it holds.
+        again: bool,
         /// After this instant it must not be started any more.
         until: LocalTime,
         /// Acknowledge writes by this set from the first one on.
@@ -286,6 +290,15 @@ pub enum Stand {
         /// The epoch.
         epoch: Epoch,
     },
+    /// The workload ended by itself, and is about to be started again in its epoch, once nothing of it is left.
+    Reviving {
+        /// The epoch.
+        epoch: Epoch,
+        /// Which fence makes sure of that.
+        fence: u64,
+        /// By when it must have, or the epoch is given up.
+        by: LocalTime,
+    },
     /// The workload is writable without a lease, as `SplitBrainAllowed` permits.
     Degraded {
         /// The epoch.
@@ -327,6 +340,7 @@ impl Stand {
             Self::Granted { epoch }
             | Self::Starting { epoch, .. }
             | Self::Serving { epoch }
+            | Self::Reviving { epoch, .. }
             | Self::Degraded { epoch }
             | Self::Stopping { epoch, .. } => Some(*epoch),
             _ => None,
@@ -343,6 +357,7 @@ impl Stand {
             Self::Granted { .. } => "granted",
             Self::Starting { .. } => "starting",
             Self::Serving { .. } => "serving",
+            Self::Reviving { .. } => "reviving",
             Self::Degraded { .. } => "degraded",
             Self::Stopping { .. } => "stopping",
             Self::Fencing { .. } => "fencing",

@@ -242,7 +242,10 @@ impl Node {
         let allowed = self.splits() && !self.has(Mutation::WatchdogThoughAllowed);
         let waits = self.waits_for_no_group() || allowed || self.has(Mutation::WatchdogWaitsForEver);
         let until = if waits { LocalTime::NEVER } else { term.until };
-        let started = matches!(self.stand, Stand::Starting { .. } | Stand::Serving { .. } | Stand::Stopping { .. });
+        let started = matches!(
+            self.stand,
+            Stand::Starting { .. } | Stand::Serving { .. } | Stand::Reviving { .. } | Stand::Stopping { .. }
+        );
         if !started {
             return;
         }
@@ -252,7 +255,7 @@ impl Node {
         }
         self.commands.push_back(Command::Watchdog { until });
         if !self.splits() {
-            self.was_alone();
+            self.was_alone(self.term);
         }
     }
 }

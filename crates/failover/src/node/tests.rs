@@ -75,7 +75,9 @@ impl Stage {
 
     /// The rung that is being tried ends.
     fn fenced(&mut self, verified: bool) {
-        let Stand::Fencing { fence, .. } = self.node.stand() else { panic!("it is {}", self.node.stand().word()) };
+        let (Stand::Fencing { fence, .. } | Stand::Reviving { fence, .. }) = self.node.stand() else {
+            panic!("it is {}", self.node.stand().word())
+        };
         let rung = self.rungs().pop().unwrap_or(Rung::Immediate);
         self.tell(Event::FenceResult { fence, rung, verified, position: None });
     }
@@ -313,11 +315,75 @@ fn what_stops_within_its_lease_is_nobodys_care() {
     assert_eq!(stage.node.durable().may_split, Some(Epoch(1)), "kept before anything runs");
     stage.online = false;
     stage.tell(Event::Died);
+    stage.fenced(true);
     stage.pass(20);
     stage.is_succeeded();
     stage.online = true;
     stage.pass(10);
     assert_eq!((stage.count(RECONCILES), stage.node.durable().may_split), (0, None));
+}
+
+fn starts_again(command: &Command) -> bool {
+    matches!(command, Command::Start { again: true, .. })
+}
+
+#[test]
+fn what_ends_by_itself_is_started_again_once_nothing_of_it_is_left() {
+    let mut stage = Stage::serving(2, |_| {});
+    stage.tell(Event::Ended);
+    assert!(matches!(stage.node.stand(), Stand::Reviving { epoch: Epoch(1), .. }));
+    assert_eq!((stage.count(starts_again), stage.node.may_write(stage.now)), (0, None));
+    stage.fenced(true);
+    assert_eq!(stage.count(starts_again), 1);
+    stage.tell(Event::Started { epoch: Epoch(1) });
+    assert_eq!(stage.node.stand(), Stand::Serving { epoch: Epoch(1) });
+    // At once again: something is wrong here.
+    stage.pass(10);
+    stage.tell(Event::Ended);
+    assert!(matches!(stage.node.stand(), Stand::Fencing { epoch: Some(Epoch(1)), .. }));
+}
+
+#[test]
+fn what_ends_again_and_again_is_given_up() {
+    let mut stage = Stage::serving(2, |_| {});
+    for _ in 0..Node::MAX_REVIVALS {
+        stage.tell(Event::Ended);
+        stage.fenced(true);
+        stage.tell(Event::Started { epoch: Epoch(1) });
+        stage.pass(20);
+    }
+    assert_eq!(stage.count(starts_again), Node::MAX_REVIVALS);
+    stage.tell(Event::Ended);
+    assert!(matches!(stage.node.stand(), Stand::Fencing { epoch: Some(Epoch(1)), .. }));
+}
+
+#[test]
+fn what_may_be_left_or_does_not_come_back_soon_is_given_up() {
+    let unverified = |stage: &mut Stage| stage.fenced(false);
+    let slow = |stage: &mut Stage| {
+        stage.fenced(true);
+        stage.pass(8);
+    };
+    for spoil in [unverified, slow] {
+        let mut stage = Stage::serving(2, |_| {});
+        stage.tell(Event::Ended);
+        spoil(&mut stage);
+        assert!(matches!(stage.node.stand(), Stand::Fencing { epoch: Some(Epoch(1)), .. }));
+    }
+    // What is ill has not ended.
+    let mut stage = Stage::serving(2, |_| {});
+    stage.tell(Event::Died);
+    assert!(matches!(stage.node.stand(), Stand::Fencing { epoch: Some(Epoch(1)), .. }));
+}
+
+#[test]
+fn nothing_is_started_again_in_a_lease_that_is_about_to_end() {
+    let mut stage = Stage::serving(2, |_| {});
+    stage.online = false;
+    stage.pass(7);
+    assert_eq!(stage.node.stand(), Stand::Serving { epoch: Epoch(1) });
+    stage.tell(Event::Ended);
+    assert!(matches!(stage.node.stand(), Stand::Fencing { epoch: Some(Epoch(1)), .. }));
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub(crate) mod one_grant;
 pub(crate) mod one_writer;
 pub(crate) mod promises;
 pub(crate) mod recovery;
+pub(crate) mod revival;
 pub(crate) mod shadow_lease;
 pub(crate) mod split_brain;
 pub(crate) mod start_gate;
@@ -47,12 +48,17 @@ pub(crate) fn applied(world: &mut World, ask: &Entry, outcome: &Outcome, before:
 }
 
 /// A workload became writable.
-pub(crate) fn began(world: &mut World, machine: usize, epoch: Epoch, log: &Rc<Vec<Record>>) {
-    start_gate::began(world, machine, epoch);
+pub(crate) fn began(world: &mut World, machine: usize, (epoch, again): (Epoch, bool), log: &Rc<Vec<Record>>) {
+    start_gate::began(world, machine, epoch, again);
     shadow_lease::began(world, machine);
     promises::began(world, machine, epoch);
     split_brain::began(world, machine, epoch);
     acknowledged_writes::began(world, machine, epoch, log);
+}
+
+/// A workload that ended is to be started again in its epoch.
+pub(crate) fn revived(world: &mut World, machine: usize, epoch: Epoch) {
+    revival::revived(world, machine, epoch);
 }
 
 /// A client was told that a write is safe.

@@ -57,12 +57,13 @@ fn tell(
 }
 
 /// What CI explores, all of it: each row lets the adversary do something else.
-const ROWS: [(&str, Budget); 5] = [
+const ROWS: [(&str, Budget); 6] = [
     ("delays and loss", Budget { horizon: 3, ..Budget::NONE }),
     ("duplicates", Budget { horizon: 2, duplicates: 1, ..Budget::NONE }),
     ("pauses", Budget { horizon: 1, pauses: 1, ..Budget::NONE }),
     ("crashes", Budget { horizon: 1, crashes: 1, ..Budget::NONE }),
     ("drift and failing rungs", Budget { horizon: 1, lost_ticks: 1, failing_rungs: 1, ..Budget::NONE }),
+    ("workloads that end", Budget { horizon: 1, endings: 1, failing_rungs: 1, ..Budget::NONE }),
 ];
 
 #[test]
@@ -92,13 +93,18 @@ fn larger_rows() {
     }
 }
 
-const LARGER_ROWS: [(&str, Budget); 6] = [
+const LARGER_ROWS: [(&str, Budget); 8] = [
     ("a crash and a pause", Budget { horizon: 1, pauses: 1, crashes: 1, ..Budget::NONE }),
     ("a pause, longer", Budget { horizon: 2, pauses: 1, ..Budget::NONE }),
     ("a crash, longer", Budget { horizon: 2, crashes: 1, ..Budget::NONE }),
     ("a crash and a pause, longer", Budget { horizon: 2, pauses: 1, crashes: 1, ..Budget::NONE }),
     ("delays and loss, longer", Budget { horizon: 4, ..Budget::NONE }),
-    ("everything", Budget { horizon: 5, duplicates: 1, pauses: 1, crashes: 1, lost_ticks: 1, failing_rungs: 1 }),
+    ("workloads that end, longer", Budget { horizon: 2, endings: 2, ..Budget::NONE }),
+    ("workloads that end, and a pause", Budget { horizon: 1, endings: 1, pauses: 1, ..Budget::NONE }),
+    (
+        "everything",
+        Budget { horizon: 5, duplicates: 1, pauses: 1, crashes: 1, lost_ticks: 1, failing_rungs: 1, endings: 1 },
+    ),
 ];
 
 /// The most memory that this process has had, where that can be read.

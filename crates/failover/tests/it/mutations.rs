@@ -19,6 +19,7 @@ fn themes(mutation: Mutation) -> &'static [Theme] {
         M::CommitSyncAtOnce | M::ApplySyncFirst | M::HandOverToAnybody | M::ReleaseBeforeStopped => &[Theme::Operators],
         M::TrustFailedRung | M::NoEscalation | M::ConfirmBeforeVerified => &[Theme::Fences],
         M::NeverAcquire => &[Theme::Calm],
+        M::ReviveBeforeVerified | M::ReviveRenews | M::ReviveUngated | M::ReviveForEver => &[Theme::Crashes],
         M::NeverYield
         | M::YieldToEarlier
         | M::WatchdogThoughAllowed

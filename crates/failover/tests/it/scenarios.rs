@@ -22,11 +22,12 @@ pub(crate) fn of(mutation: Mutation) -> Option<fn(Mutations) -> Result<(), Strin
         Mutation::IgnorePromiseAtGrant => Some(a_promise_while_the_question_is_on_its_way),
         Mutation::BindUnacknowledgedChange => Some(a_candidate_that_the_holder_does_not_know),
         Mutation::CountDuplicatePromises => Some(one_peer_promises_twice),
+        Mutation::ReviveRenews => Some(a_restart_of_the_workload_renews_nothing),
         _ => None,
     }
 }
 
-const STORIES: [Mutation; 7] = [
+const STORIES: [Mutation; 8] = [
     Mutation::CountStaleReports,
     Mutation::AttachWithoutFollow,
     Mutation::ForgetOldSyncSets,
@@ -34,6 +35,7 @@ const STORIES: [Mutation; 7] = [
     Mutation::IgnorePromiseAtGrant,
     Mutation::BindUnacknowledgedChange,
     Mutation::CountDuplicatePromises,
+    Mutation::ReviveRenews,
 ];
 
 #[test]
@@ -286,4 +288,34 @@ fn one_peer_promises_twice(mutations: Mutations) -> Result<(), String> {
     }
     let after = hero.node.certain_until();
     if after == Some(before) { Ok(()) } else { wrong("2 has promised nothing", (before, after)) }
+}
+
+/// A holder of three, out of touch with everybody, starts its workload again.
+fn a_restart_of_the_workload_renews_nothing(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(3, Workload::Service, mutations);
+    let mut hero = Hero::new(0, mutations);
+    let mut told = hero.live(0, &mut group, 20);
+    hero.node.handle(hero.now, Event::Started { epoch: Epoch(1) });
+    let Some(before) = hero.node.certain_until() else { return wrong("0 holds the lease", hero.node.stand()) };
+    for _ in 0..4 {
+        hero.wait(1_000);
+    }
+    hero.node.handle(hero.now, Event::Ended);
+    told.clear();
+    told.extend(std::iter::from_fn(|| hero.node.poll_command()));
+    let fence = told.iter().find_map(|command| match command {
+        Command::Fence { fence, rung, .. } => Some((*fence, rung.clone())),
+        _ => None,
+    });
+    let Some((fence, rung)) = fence else { return wrong("0 makes sure that nothing is left", told) };
+    hero.node.handle(hero.now, Event::FenceResult { fence, rung, verified: true, position: None });
+    let started = std::iter::from_fn(|| hero.node.poll_command());
+    let until = started.into_iter().find_map(|command| match command {
+        Command::Start { again: true, until, .. } => Some(until),
+        _ => None,
+    });
+    match (until, hero.node.certain_until()) {
+        (Some(until), Some(certain)) if until <= before && certain <= before => Ok(()),
+        other => wrong("the lease ends when it would have", (before, other)),
+    }
 }

@@ -43,7 +43,7 @@ fn who_has_been_told_no_set_acknowledges_nothing() {
 #[test]
 fn standbys_come_by_certificate_and_the_superuser_from_here_alone() {
     assert_eq!(
-        lines(&hba(&setup()).unwrap())[1..],
+        lines(&hba(&setup(), &State::default()).unwrap())[1..],
         [
             "local all all peer map=here",
             "hostssl replication flotilla_replication all cert clientcert=verify-full map=candidates",

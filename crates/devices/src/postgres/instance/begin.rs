@@ -80,8 +80,20 @@ impl Instance {
 
     /// Starts it as a standby with the configuration there is, and waits until it answers.
     pub(super) async fn start_standby(&self) -> Result<(), DeviceError> {
+        let doing = format!("start postgres/{} as a standby", self.setup().score.name);
+        if self.state().closed {
+            self.configure(|state| state.closed = false)?;
+        }
+        let session = self.launch(&doing, GATE, LocalTime::NEVER).await?;
+        if Self::in_recovery(&session).await? {
+            return Ok(());
+        }
+        Err(DeviceError::permanent(doing).because("it came up writable, which is never wanted"))
+    }
+
+    /// Starts it, after `gate` has prepared its folder, and waits until it answers.
+    pub(super) async fn launch(&self, doing: &str, gate: &str, until: LocalTime) -> Result<Session, DeviceError> {
         let (setup, layout) = (self.setup(), self.layout());
-        let doing = format!("start postgres/{} as a standby", setup.score.name);
         if self.hold().is_running().await? {
             return Err(DeviceError::transient(doing).because("it runs already"));
         }
@@ -102,7 +114,7 @@ impl Instance {
             self.configure(|state| state.timeline = control.timeline.0)?;
         }
         let data = layout.data().to_string_lossy().into_owned();
-        self.shell(&doing, GATE, &[&data, GATE_CONF], MEDIUM).await?;
+        self.shell(doing, gate, &[&data, GATE_CONF], MEDIUM).await?;
         let conf = layout.conf().join(config::MAIN);
         let mut command = vec![
             setup.program("postgres"),
@@ -123,17 +135,14 @@ impl Instance {
             folder: Some(layout.data()),
             user: Some(self.account().name.clone()),
         };
-        self.hold().run(&program, LocalTime::NEVER).await?;
+        self.hold().run(&program, until).await?;
         let mut pause = Duration::from_millis(10);
         loop {
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
             // `starting up` until what a crash left is replayed, which may take minutes.
             if let Ok(session) = self.session().await {
-                if Self::in_recovery(&session).await? {
-                    return Ok(());
-                }
-                return Err(DeviceError::permanent(doing).because("it came up writable, which is never wanted"));
+                return Ok(session);
             }
             if !self.hold().is_running().await? {
                 let why = self.last_words().unwrap_or_else(|| "its log does not say why".into());

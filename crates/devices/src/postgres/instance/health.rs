@@ -5,17 +5,18 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use scores::DeviceError;
+use scores::workload::Ended;
 
 use super::super::sql::Session;
 use super::Instance;
 
 impl Instance {
-    /// Returns, with the reason, when a writable instance has ended or takes no writes. Never while all is well.
-    pub async fn ended(&self) -> String {
+    /// Returns when a writable instance has ended or takes no writes. Never while all is well.
+    pub async fn ended(&self) -> Ended {
         let hold = self.hold();
         tokio::select! {
-            reason = hold.ended() => format!("PostgreSQL has ended: {reason}"),
-            reason = self.fails() => reason,
+            reason = hold.ended() => Ended::Gone(format!("PostgreSQL has ended: {reason}")),
+            reason = self.fails() => Ended::Ill(reason),
         }
     }
 

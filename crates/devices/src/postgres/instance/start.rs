@@ -11,6 +11,7 @@ use super::super::sql::QUICK;
 use super::super::timeline::Timeline;
 use super::super::tools::MEDIUM;
 use super::Instance;
+use super::resume::CLOSE_GATE;
 
 impl Instance {
     /// Becomes writable in this epoch, unless it is `until` by then, acknowledging writes by this set from the first one
@@ -52,16 +53,13 @@ impl Instance {
         if session.value(&sql, PROMOTE + QUICK).await?.as_deref() != Some("t") {
             return Err(DeviceError::transient(doing()).because("the promotion did not end"));
         }
-        let sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
-        let found = session.value(sql, QUICK).await?.and_then(|text| u32::from_str_radix(&text, 16).ok());
-        if found != Some(next.0) {
+        let found = Self::writes_on(&session).await?;
+        if found != Some(next) {
             return Err(fail(format!("it writes timeline {found:?} and should write {next}")));
         }
         self.configure(|state| state.timeline = next.0)?;
-        // It is read at a start alone.
         let data = self.layout().data().to_string_lossy().into_owned();
-        let script = "umask 077; cd \"$1\"; : >standby.signal; sync standby.signal .";
-        self.shell(&doing(), script, &[&data], MEDIUM).await?;
+        self.shell(&doing(), CLOSE_GATE, &[&data], MEDIUM).await?;
         if let Err(error) = self.make_roles(&session).await {
             tracing::warn!(error = scores::chain(&error), "roles and databases of the score were not made");
         }

@@ -67,4 +67,4 @@ impl Instance {
 /// How long a write may wait for its standbys: one that was built anew may have a long way to go.
 const WAIT: Duration = Duration::from_secs(3600);
 /// How long a checkpoint may take on a slow disk.
-const CHECKPOINT: Duration = Duration::from_secs(900);
+pub(super) const CHECKPOINT: Duration = Duration::from_secs(900);

@@ -138,6 +138,15 @@ impl Node {
         rows(&self.session().await, sql).await.unwrap()
     }
 
+    /// Waits until this is the answer.
+    pub(super) async fn says(&self, sql: &str, wanted: &str) {
+        testkit::until_async(&format!("`{sql}` to say {wanted}"), testkit::DEADLINE, async || {
+            let found = self.ask(sql).await;
+            if found == [wanted] { Ok(()) } else { Err(found) }
+        })
+        .await;
+    }
+
     /// Ends everything at once, as a power cut does to processes.
     pub(super) fn kill(&self) {
         self.hold.kill_all();

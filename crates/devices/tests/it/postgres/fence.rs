@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use devices::postgres::Lsn;
 use failover::settings::Rung;
 use rustix::process::{Signal, kill_process};
+use scores::workload::Ended;
 use testkit::DEADLINE;
 
 use super::TOOLS;
@@ -96,21 +97,23 @@ async fn after_a_crash_what_is_held_lies_between_acknowledged_and_written() {
     let (tasks, acknowledged) = writers(a).await;
     // The watcher's last answer is what was flushed at least; the main process is killed while it asks.
     let watcher = a.session().await;
+    let (seen, mut looks) = tokio::sync::watch::channel(0_u32);
     let flushed = tokio::spawn(async move {
         let mut last = Lsn(0);
         while let Ok(found) = rows(&watcher, "SELECT pg_current_wal_flush_lsn()").await {
             last = found[0].parse().unwrap();
+            seen.send_modify(|looks| *looks += 1);
         }
         last
     });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    looks.wait_for(|looks| *looks > 20).await.unwrap();
     let ended = {
         let instance = Arc::clone(&a.instance);
         tokio::spawn(async move { instance.ended().await })
     };
     kill_process(a.postmaster(), Signal::KILL).unwrap();
     let reason = tokio::time::timeout(DEADLINE, ended).await.unwrap().unwrap();
-    assert!(reason.contains("PostgreSQL has ended"), "{reason}");
+    assert!(matches!(&reason, Ended::Gone(why) if why.contains("PostgreSQL has ended")), "{reason:?}");
     for task in tasks {
         task.await.unwrap();
     }

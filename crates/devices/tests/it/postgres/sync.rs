@@ -1,13 +1,15 @@
 //! By whom writes are acknowledged.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use devices::postgres::Acks;
 use testkit::DEADLINE;
 
 use super::TOOLS;
 use super::bed::{Cluster, rows};
+
+/// How many sessions wait for a standby.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_is_in_force_when_a_write_was_acknowledged_by_it_and_not_before() {
@@ -24,15 +26,12 @@ async fn a_set_is_in_force_when_a_write_was_acknowledged_by_it_and_not_before() 
         let (instance, acks) = (Arc::clone(&a.instance), b.acks());
         tokio::spawn(async move { instance.apply_sync(acks.as_ref()).await })
     };
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-    testkit::until_async("both writes to wait", DEADLINE, async || {
-        let found = a.ask(waiting).await;
-        if found == ["2"] { Ok(()) } else { Err(found) }
-    })
-    .await;
-    // Whoever is not in the set changes nothing.
+    a.says(WAITING, "2").await;
+    // Whoever is not in the set changes nothing, although it holds both.
     c.attach(a, 1).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let holds = "SELECT flush_lsn >= pg_current_wal_insert_lsn() FROM pg_stat_replication WHERE application_name = 'c'";
+    a.says(holds, "t").await;
+    assert_eq!(a.ask(WAITING).await, ["2"]);
     assert!(!first.is_finished() && !in_force.is_finished());
     b.attach(a, 1).await;
     in_force.await.unwrap().unwrap();
@@ -45,14 +44,13 @@ async fn a_set_is_in_force_when_a_write_was_acknowledged_by_it_and_not_before() 
         let (instance, acks) = (Arc::clone(&a.instance), both.clone());
         tokio::spawn(async move { instance.apply_sync(Some(&acks)).await })
     };
-    testkit::until_async("the probe to wait", DEADLINE, async || {
-        let found = a.ask(waiting).await;
-        if found == ["1"] { Ok(()) } else { Err(found) }
-    })
-    .await;
+    a.says(WAITING, "1").await;
     let writer = a.session().await;
     let write = tokio::spawn(async move { rows(&writer, "INSERT INTO t VALUES (2)").await });
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    a.says(WAITING, "2").await;
+    let holds = "SELECT flush_lsn >= pg_current_wal_insert_lsn() FROM pg_stat_replication WHERE application_name = 'b'";
+    a.says(holds, "t").await;
+    assert_eq!(a.ask(WAITING).await, ["2"]);
     assert!(!wider.is_finished() && !write.is_finished());
     c.attach(a, 1).await;
     wider.await.unwrap().unwrap();
@@ -98,7 +96,7 @@ async fn every_acknowledged_row_is_on_a_standby_while_sets_change() {
         assert!(found >= known, "turn {turn}: {known} acknowledged, {found} held at {held}");
         // Nobody is left to acknowledge.
         let after = *acknowledged.borrow();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        a.says(WAITING, "1").await;
         assert!(*acknowledged.borrow() <= after + 1);
         assert!(*acknowledged.borrow() <= found);
         stays.attach(a, 1).await;

@@ -74,7 +74,9 @@ pub(crate) fn turned(world: &mut World, machine: usize, before: Stand, after: St
         return;
     }
     match (before, after) {
-        (Stand::Serving { .. } | Stand::Degraded { .. }, Stand::Fencing { .. }) if may_split(world, machine) => {
+        (Stand::Serving { .. } | Stand::Degraded { .. }, Stand::Fencing { .. })
+            if may_split(world, machine) && !world.machines[machine].ended =>
+        {
             world.violate("split brain", format!("{machine} fences, and might have served on"));
         }
         (Stand::Degraded { .. }, Stand::Serving { .. }) => world.machines[machine].degraded = None,
@@ -101,7 +103,13 @@ pub(crate) fn bitten(world: &mut World, machine: usize) {
     // A fence that began before the node heard that it may serve on goes on to its end.
     let stand = world.machines[machine].agent.as_ref().map(failover::Node::stand);
     let fences = matches!(stand, Some(Stand::Fencing { .. }));
-    if is_allowed(world) && !fences && may_split(world, machine) && world.machines[machine].db.primary().is_some() {
+    let ended = world.machines[machine].ended;
+    if is_allowed(world)
+        && !fences
+        && !ended
+        && may_split(world, machine)
+        && world.machines[machine].db.primary().is_some()
+    {
         world.violate("split brain", format!("the watchdog ends {machine}, which might have served on"));
     }
 }

@@ -1,15 +1,16 @@
 //! **The workload never starts without a valid lease of the local epoch.** When it becomes writable, the group has
 //! that epoch as the current one, held by this machine, and nobody has asked it to stop.
 //!
-//! An epoch is begun at most once: what was given up is never taken up again.
+//! An epoch is begun at most once: what was given up is never taken up again. What ended by itself may go on, in the same
+//! epoch: see [`super::revival`].
 
 use failover::{Epoch, Phase};
 
 use crate::sim::plan::node;
 use crate::sim::world::World;
 
-pub(crate) fn began(world: &mut World, machine: usize, epoch: Epoch) {
-    if world.began.iter().any(|began| began.epoch == epoch) {
+pub(crate) fn began(world: &mut World, machine: usize, epoch: Epoch, again: bool) {
+    if !again && world.began.iter().any(|began| began.epoch == epoch) {
         world.violate("start gate", format!("{machine} begins epoch {epoch} a second time"));
     }
     if world.machines[machine].clock_betrayed {

@@ -27,11 +27,13 @@ pub(crate) struct Budget {
     pub(crate) lost_ticks: u8,
     /// Rungs that fail.
     pub(crate) failing_rungs: u8,
+    /// Workloads that end by themselves; something of them may be left.
+    pub(crate) endings: u8,
 }
 
 impl Budget {
     pub(crate) const NONE: Self =
-        Self { horizon: 0, duplicates: 0, pauses: 0, crashes: 0, lost_ticks: 0, failing_rungs: 0 };
+        Self { horizon: 0, duplicates: 0, pauses: 0, crashes: 0, lost_ticks: 0, failing_rungs: 0, endings: 0 };
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +94,11 @@ pub(crate) enum Action {
     Resume(usize),
     Crash(usize),
     Restart(usize),
+    /// The workload ends by itself.
+    End {
+        machine: usize,
+        wholly: bool,
+    },
 }
 
 /// Who has been out of reach before the adversary begins.
@@ -310,6 +317,9 @@ impl State {
             self.give(index, Event::Died);
             return;
         }
+        if machine.writes.is_some() {
+            self.broken = Some("nothing is started beside what runs");
+        }
         machine.writes = Some(epoch);
         self.served[index] = true;
         let lease = self.table.lease(&cluster());
@@ -389,6 +399,10 @@ impl stateright::Model for Model {
                     if left.crashes > 0 {
                         actions.push(Action::Crash(index));
                     }
+                    if left.endings > 0 && machine.writes.is_some() {
+                        let ends = [true, false].map(|wholly| Action::End { machine: index, wholly });
+                        actions.extend(ends);
+                    }
                 }
             }
         }
@@ -426,6 +440,13 @@ impl stateright::Model for Model {
                 machine.rung = None;
             }
             Action::Restart(index) => state.restart(index, self.mutations),
+            Action::End { machine, wholly } => {
+                state.left.endings -= 1;
+                if wholly {
+                    state.machines[machine].writes = None;
+                }
+                state.give(machine, Event::Ended);
+            }
         }
         Some(state)
     }

@@ -87,10 +87,13 @@ impl World {
                     self.at(at, Ev::Bite { machine: index, until });
                 }
             }
-            Command::Start { epoch, until, sync, serial } => {
+            Command::Start { epoch, again, until, sync, serial } => {
+                if again {
+                    invariants::revived(self, index, epoch);
+                }
                 let slow = self.rng.chance(400);
                 let takes = self.rng.between(10_000, if slow { 2_000_000 } else { 60_000 });
-                self.begin(index, incarnation, wait + takes, Deed::Start { epoch, until, sync, serial });
+                self.begin(index, incarnation, wait + takes, Deed::Start { epoch, again, until, sync, serial });
             }
             Command::Stop { epoch, .. } => {
                 let takes = self.rng.between(20_000, 500_000);
@@ -164,14 +167,18 @@ impl World {
         let now = self.now;
         let local = self.machines[machine].local(now);
         let event = match what {
-            Deed::Start { epoch, until, sync, serial } => {
+            Deed::Start { epoch, again, until, sync, serial } => {
                 if local >= until {
                     Event::Died
                 } else {
+                    if self.machines[machine].db.primary().is_some() {
+                        self.violate("revival", format!("{machine} starts epoch {epoch} beside what runs"));
+                    }
                     let record = self.record();
                     self.machines[machine].db.become_primary(epoch, sync, serial, record);
                     let log = Rc::new(self.machines[machine].db.log.clone());
-                    invariants::began(self, machine, epoch, &log);
+                    invariants::began(self, machine, (epoch, again), &log);
+                    self.machines[machine].ended = false;
                     self.began.push(Began { epoch, log });
                     self.acknowledge(machine);
                     Event::Started { epoch }

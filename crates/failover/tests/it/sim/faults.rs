@@ -35,11 +35,10 @@ impl World {
                 self.machine_down(machine);
                 self.at(until, Ev::MachineUp { machine });
             }
-            FaultKind::CrashWorkload(machine) => {
-                if self.machines[machine].db.primary().is_some() && self.machines[machine].runs(self.now) {
-                    self.machines[machine].db.turn_off();
-                    let incarnation = self.machines[machine].incarnation;
-                    self.after(1_000, Ev::Local { machine, incarnation, event: failover::Event::Died });
+            FaultKind::CrashWorkload(machine) => self.crash_workload(machine),
+            FaultKind::CrashPrimary => {
+                if let Some(machine) = (0..group).find(|index| self.machines[*index].db.primary().is_some()) {
+                    self.crash_workload(machine);
                 }
             }
             FaultKind::Switchover(machine) => {
@@ -76,6 +75,20 @@ impl World {
             FaultKind::PauseFailover => self.admin(Request::Resume),
             _ => {}
         }
+    }
+
+    /// The main process ends, and what it has started with it, or after a while of its own.
+    fn crash_workload(&mut self, machine: usize) {
+        if self.machines[machine].db.primary().is_none() || !self.machines[machine].runs(self.now) {
+            return;
+        }
+        self.machines[machine].ended = true;
+        if self.rng.chance(600) {
+            self.machines[machine].db.turn_off();
+        }
+        let incarnation = self.machines[machine].incarnation;
+        let event = if self.rng.chance(850) { failover::Event::Ended } else { failover::Event::Died };
+        self.after(1_000, Ev::Local { machine, incarnation, event });
     }
 
     fn links(&self, kind: FaultKind) -> Vec<(usize, usize)> {

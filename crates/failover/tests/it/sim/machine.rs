@@ -41,6 +41,10 @@ pub(crate) struct Machine {
     /// When it was first asked for each promise, on this machine's clock.
     pub(crate) asked: BTreeMap<(NodeId, Attempt), LocalTime>,
     pub(crate) recorder: FlightRecorder,
+    /// Whether the workload that was started last has ended by itself.
+    pub(crate) ended: bool,
+    /// When, in real time, its agent started a workload again in its epoch.
+    pub(crate) revived: Vec<u64>,
     /// How the node stood by its own records.
     pub(crate) recorded: String,
     /// When, in real time, a node that serves learned of a later epoch than this one, which it serves.
@@ -74,6 +78,8 @@ impl Machine {
             promises: Vec::new(),
             asked: BTreeMap::new(),
             recorder: FlightRecorder::new(),
+            ended: false,
+            revived: Vec::new(),
             recorded: String::new(),
             met: None,
             degraded: None,

@@ -26,11 +26,13 @@ pub(crate) enum Theme {
     StoppedClocks,
     /// Services that may serve without a lease, cut off, paused and killed.
     SplitBrain,
+    /// Workloads that end by themselves, again and again, while other things go wrong.
+    Crashes,
     /// Nothing at all: what must run, runs.
     Calm,
 }
 
-pub(crate) const THEMES: [Theme; 10] = [
+pub(crate) const THEMES: [Theme; 11] = [
     Theme::Storm,
     Theme::Links,
     Theme::Pauses,
@@ -40,6 +42,7 @@ pub(crate) const THEMES: [Theme; 10] = [
     Theme::Fences,
     Theme::StoppedClocks,
     Theme::SplitBrain,
+    Theme::Crashes,
     Theme::Calm,
 ];
 
@@ -110,6 +113,8 @@ pub(crate) enum FaultKind {
     CrashAgent(usize),
     CrashMachine(usize),
     CrashWorkload(usize),
+    /// The same, whichever machine's is writable.
+    CrashPrimary,
     Switchover(usize),
     PauseFailover,
     Reconfigure(u8),
@@ -212,13 +217,14 @@ impl Plan {
         let heal_at = ttl * 3 + rng.between(ttl * 4, ttl * 14);
         let count = if rough { rng.between(1, 12) } else { 0 };
         let faults = (0..count).map(|_| fault(&mut rng, theme, machines, ttl, heal_at)).collect();
-        let lurking =
-            if matches!(theme, Theme::Storm | Theme::Pauses | Theme::Fences | Theme::StoppedClocks | Theme::SplitBrain)
-            {
-                rng.between(0, 5)
-            } else {
-                0
-            };
+        let lurking = if matches!(
+            theme,
+            Theme::Storm | Theme::Pauses | Theme::Fences | Theme::StoppedClocks | Theme::SplitBrain | Theme::Crashes
+        ) {
+            rng.between(0, 5)
+        } else {
+            0
+        };
         let ambushes = (0..lurking)
             .map(|_| Ambush {
                 on: TRIGGERS[rng.index(TRIGGERS.len())],
@@ -319,6 +325,7 @@ fn fault(rng: &mut Rng, theme: Theme, machines: usize, ttl: u64, heal_at: u64) -
         Theme::Links | Theme::Drift => links(rng),
         Theme::Pauses | Theme::Fences => pauses(rng),
         Theme::Group => group(rng),
+        Theme::Crashes if rng.chance(500) => FaultKind::CrashPrimary,
         Theme::SplitBrain if rng.chance(600) => links(rng),
         Theme::SplitBrain if rng.chance(200) => FaultKind::Reconfigure(CHANGE_STRATEGY),
         Theme::Operators if rng.chance(600) => operators(rng),

@@ -41,7 +41,7 @@ pub(crate) enum Ev {
 /// Something that a machine is doing.
 #[derive(Clone, Debug)]
 pub(crate) enum Deed {
-    Start { epoch: Epoch, until: LocalTime, sync: Option<failover::SyncSet>, serial: u64 },
+    Start { epoch: Epoch, again: bool, until: LocalTime, sync: Option<failover::SyncSet>, serial: u64 },
     Stop { epoch: Epoch, tries: u32 },
     Fence { fence: u64, rung: failover::settings::Rung, succeeds: bool, begun: u64 },
     Detach { serial: u64 },
@@ -411,6 +411,7 @@ impl World {
         machine.hampered = self.now;
         machine.met = None;
         machine.fencing_since = None;
+        machine.revived.clear();
         // What the agent had begun it does not finish, but what runs, runs on until it is ended.
         machine.db.operation += 1;
         let operation = machine.db.operation;
