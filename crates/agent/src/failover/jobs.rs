@@ -163,10 +163,13 @@ impl Jobs {
         self.end_all().await;
         let (workload, cluster) = (Arc::clone(&self.workload), self.cluster.clone());
         let job = self.begin(async move {
+            // Soon at first: until a standby follows, a primary with a sync gate acknowledges nothing.
+            let mut pause = SOON;
             while let Err(error) = workload.attach(&primary, epoch).await {
                 let error = scores::chain(&error);
                 tracing::warn!(%cluster, primary = %primary.name, %epoch, error, "cannot follow the primary yet");
-                sleep(AGAIN).await;
+                sleep(pause).await;
+                pause = (pause * 3 / 2).min(AGAIN);
             }
             None
         });
@@ -254,3 +257,5 @@ async fn end(job: JoinHandle<()>) {
 
 /// How soon what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How soon it is tried again to follow a primary that may be about to become one.
+const SOON: Duration = Duration::from_millis(100);

@@ -86,7 +86,12 @@ impl Node {
         let Failback::After(after) = settings.failback else { return };
         let holders = view.holder.and_then(|holder| settings.priority(holder));
         let preferred = settings.priority(self.me) > holders;
-        if preferred && self.now.since(self.following_since) >= after && view.switchover.is_none() && !view.paused {
+        if preferred
+            && self.shadow.is_held(self.now)
+            && self.now.since(self.following_since) >= after
+            && view.switchover.is_none()
+            && !view.paused
+        {
             self.ask_group(Kind::Failback, Request::Switchover { epoch: view.epoch, to: self.me });
         }
     }
@@ -114,7 +119,9 @@ impl Node {
         }
         let kept = view.kept_for.is_some_and(|to| to != self.me);
         let later = view.phase == Phase::Vacant && settings.first.is_some_and(|first| first != self.me);
-        let trusted = self.shadow.is_held(self.now) && self.now >= self.my_turn(settings);
+        // The holder has stopped for this node, as it was told to: holding back would help nobody.
+        let wanted = view.kept_for == Some(self.me) && self.shadow.is_waived();
+        let trusted = wanted || (self.shadow.is_held(self.now) && self.now >= self.my_turn(settings));
         if kept || later || !trusted || self.has(Mutation::NeverAcquire) {
             return;
         }

@@ -49,6 +49,11 @@ impl Shadow {
         Self { from: now, fenced: true, ..Self::demand(need) }
     }
 
+    /// Whether a person's order is enough: it is not for what this node may have promised and forgotten.
+    pub(super) const fn is_waived(&self) -> bool {
+        self.fenced
+    }
+
     /// Whether nothing more is demanded.
     pub(super) fn is_over(&self, now: LocalTime) -> bool {
         self.need.is_some() && !self.fenced && self.is_held(now)

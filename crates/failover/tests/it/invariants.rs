@@ -18,7 +18,7 @@ pub(crate) mod watchdog;
 
 use std::rc::Rc;
 
-use failover::{Alarm, Attempt, Entry, Epoch, FlightEvent, NodeId, Outcome, Phase, Stand};
+use failover::{Alarm, Answer, Attempt, Entry, Epoch, FlightEvent, NodeId, Outcome, Phase, Stand};
 
 use crate::sim::db::Record;
 use crate::sim::world::{Acked, World};
@@ -44,13 +44,16 @@ pub(crate) fn at_end(world: &mut World) {
 
 /// The group applied something.
 pub(crate) fn applied(world: &mut World, ask: &Entry, outcome: &Outcome, before: Option<(Epoch, Phase)>) {
+    if let (Ok(Answer::Granted { epoch, .. }), Some((_, Phase::Released))) = (&outcome.answer, before) {
+        world.handed_over.insert(epoch.0);
+    }
     one_grant::applied(world, ask, outcome, before);
 }
 
 /// A workload became writable.
 pub(crate) fn began(world: &mut World, machine: usize, (epoch, again): (Epoch, bool), log: &Rc<Vec<Record>>) {
     start_gate::began(world, machine, epoch, again);
-    shadow_lease::began(world, machine);
+    shadow_lease::began(world, machine, epoch);
     promises::began(world, machine, epoch);
     split_brain::began(world, machine, epoch);
     acknowledged_writes::began(world, machine, epoch, log);

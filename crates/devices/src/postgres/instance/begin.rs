@@ -84,35 +84,52 @@ impl Instance {
         if self.state().closed {
             self.configure(|state| state.closed = false)?;
         }
-        let session = self.launch(&doing, GATE, LocalTime::NEVER).await?;
-        if Self::in_recovery(&session).await? {
-            return Ok(());
-        }
-        Err(DeviceError::permanent(doing).because("it came up writable, which is never wanted"))
-    }
-
-    /// Starts it, after `gate` has prepared its folder, and waits until it answers.
-    pub(super) async fn launch(&self, doing: &str, gate: &str, until: LocalTime) -> Result<Session, DeviceError> {
-        let (setup, layout) = (self.setup(), self.layout());
-        if self.hold().is_running().await? {
-            return Err(DeviceError::transient(doing).because("it runs already"));
-        }
-        // What an earlier start left behind when its main process was killed: it ends by itself, if it is given time.
-        let end = Moment::now() + LEFTOVERS;
-        while !processes::kill(&layout.data()) {
-            if Moment::now() > end {
-                return Err(DeviceError::transient(doing).because("processes of an earlier start do not end"));
-            }
-            sleep(LOOK).await;
-        }
-        // Before anything is received or written: from here on this node may be one of those that acknowledged.
-        self.will_hold()?;
+        self.is_cleared(&doing).await?;
         // The copy may be further than what was noted: a promotion notes its timeline when it is done.
         let control = self.control().await?;
         let noted = Timeline(self.state().timeline);
         if control.timeline > noted {
             self.configure(|state| state.timeline = control.timeline.0)?;
         }
+        let setup = self.setup();
+        // Lowered in the declaration: PostgreSQL would not replay what was written with more.
+        let lowered = |(name, least): &(&str, u32)| config::declared(&setup, name).is_none_or(|now| now < *least);
+        let least = control.least.into_iter().filter(lowered);
+        let settings: Vec<String> = least.map(|(name, least)| format!("{name}={least}")).collect();
+        let session = self.launch(&doing, GATE, &settings, LocalTime::NEVER).await?;
+        if Self::in_recovery(&session).await? {
+            return Ok(());
+        }
+        Err(DeviceError::permanent(doing).because("it came up writable, which is never wanted"))
+    }
+
+    /// Makes sure that nothing of an earlier start is left.
+    pub(super) async fn is_cleared(&self, doing: &str) -> Result<(), DeviceError> {
+        if self.hold().is_running().await? {
+            return Err(DeviceError::transient(doing).because("it runs already"));
+        }
+        // What an earlier start left behind when its main process was killed: it ends by itself, if it is given time.
+        let end = Moment::now() + LEFTOVERS;
+        while !processes::kill(&self.layout().data()) {
+            if Moment::now() > end {
+                return Err(DeviceError::transient(doing).because("processes of an earlier start do not end"));
+            }
+            sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Starts it with these settings beside its files, after `gate` has prepared its folder, and waits until it answers.
+    pub(super) async fn launch(
+        &self,
+        doing: &str,
+        gate: &str,
+        settings: &[String],
+        until: LocalTime,
+    ) -> Result<Session, DeviceError> {
+        let (setup, layout) = (self.setup(), self.layout());
+        // Before anything is received or written: from here on this node may be one of those that acknowledged.
+        self.will_hold()?;
         let data = layout.data().to_string_lossy().into_owned();
         self.shell(doing, gate, &[&data, GATE_CONF], MEDIUM).await?;
         let conf = layout.conf().join(config::MAIN);
@@ -123,12 +140,7 @@ impl Instance {
             "-c".into(),
             format!("config_file={}", conf.display()),
         ];
-        for (name, least) in control.least {
-            // Lowered in the declaration: PostgreSQL would not replay what was written with more.
-            if config::declared(&setup, name).is_none_or(|declared| declared < least) {
-                command.extend(["-c".into(), format!("{name}={least}")]);
-            }
-        }
+        command.extend(settings.iter().flat_map(|setting| ["-c".into(), setting.clone()]));
         let program = Program {
             command,
             environment: [("LC_ALL".to_owned(), "C.UTF-8".to_owned())].into(),

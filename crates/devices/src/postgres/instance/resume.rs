@@ -6,12 +6,14 @@
 use failover::{Epoch, LocalTime};
 use scores::DeviceError;
 use scores::workload::Nudge;
+use tokio::time::sleep;
 
 use super::super::clock;
-use super::super::sql::QUICK;
+use super::super::sql::{QUICK, Session};
 use super::super::timeline::Timeline;
 use super::super::tools::MEDIUM;
 use super::Instance;
+use super::begin::LOOK;
 use super::start::Acks;
 use super::sync::CHECKPOINT;
 
@@ -32,9 +34,8 @@ impl Instance {
             state.sync = Acks::setting(sync.as_ref());
             state.closed = true;
         })?;
-        let session = self.launch(&doing, OPEN_GATE, until).await?;
-        let data = self.layout().data().to_string_lossy().into_owned();
-        self.shell(&doing, CLOSE_GATE, &[&data], MEDIUM).await?;
+        self.is_cleared(&doing).await?;
+        let session = self.launch(&doing, OPEN_GATE, &[], until).await?;
         if Self::in_recovery(&session).await? {
             return Err(fail("it came up as a standby".into()));
         }
@@ -42,17 +43,32 @@ impl Instance {
         if found != Some(wrote) {
             return Err(fail(format!("it writes timeline {found:?} and should write {wrote}")));
         }
-        // Whether anybody is to be waited for at all is noted by the process that does this, when that process starts.
-        session.rows("CHECKPOINT", CHECKPOINT).await?;
+        self.knows_whom_to_wait_for(&session).await?;
         if clock::now() >= until {
-            return Err(DeviceError::transient(doing).because("its time is over"));
+            return Err(DeviceError::transient(&*doing).because("its time is over"));
         }
         self.configure(|state| state.closed = false)?;
-        self.hold().signal(Nudge::Hup).await
+        self.hold().signal(Nudge::Hup).await?;
+        let data = self.layout().data().to_string_lossy().into_owned();
+        self.shell(&doing, CLOSE_GATE, &[&data], MEDIUM).await.map(drop)
+    }
+
+    /// Whether anybody is to be waited for at all is noted by the checkpointer when it starts. Until then commits may
+    /// return without waiting.
+    async fn knows_whom_to_wait_for(&self, session: &Session) -> Result<(), DeviceError> {
+        let sql = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+        for _ in 0..LOOKS {
+            // What it waits in is the loop that it enters after that.
+            if session.value(sql, QUICK).await?.as_deref() == Some("CheckpointerMain") {
+                return Ok(());
+            }
+            sleep(LOOK).await;
+        }
+        session.rows("CHECKPOINT", CHECKPOINT).await.map(drop)
     }
 
     /// The timeline that a writable instance writes.
-    pub(super) async fn writes_on(session: &super::super::sql::Session) -> Result<Option<Timeline>, DeviceError> {
+    pub(super) async fn writes_on(session: &Session) -> Result<Option<Timeline>, DeviceError> {
         let sql = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
         let text = session.value(sql, QUICK).await?;
         Ok(text.and_then(|text| u32::from_str_radix(&text, 16).ok()).map(Timeline))
@@ -63,3 +79,5 @@ impl Instance {
 const OPEN_GATE: &str = "cd \"$1\"; rm -f standby.signal recovery.signal postmaster.pid; : >postgresql.auto.conf";
 /// What makes it a standby at its next start: it is read at a start alone.
 pub(super) const CLOSE_GATE: &str = "umask 077; cd \"$1\"; : >standby.signal; sync standby.signal .";
+/// How often it is looked whether the checkpointer idles, before it is given something to do.
+const LOOKS: u32 = 10;

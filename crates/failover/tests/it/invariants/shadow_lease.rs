@@ -2,9 +2,11 @@
 //! to the next start on the same machine at least a ttl passes, and in the ttl before the start there is no gap in
 //! which the machine was out of touch with the group for longer than a lease lasts.
 //!
+//! Where the holder before has stopped in order, to hand the lease over, this is waived: somebody has decided.
+//!
 //! The same ttl is demanded of an agent that has restarted, which may have forgotten what it promised.
 
-use failover::Stand;
+use failover::{Epoch, Stand};
 
 use crate::sim::world::World;
 
@@ -19,7 +21,10 @@ pub(crate) fn turned(world: &mut World, machine: usize, before: Stand, after: St
     }
 }
 
-pub(crate) fn began(world: &mut World, index: usize) {
+pub(crate) fn began(world: &mut World, index: usize, epoch: Epoch) {
+    if world.handed_over.contains(&epoch.0) {
+        return;
+    }
     let Some(fenced) = world.machines[index].fenced_at else { return };
     let machine = &world.machines[index];
     if machine.clock_betrayed {

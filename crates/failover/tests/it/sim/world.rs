@@ -98,6 +98,8 @@ pub(crate) struct World {
     pub(crate) felled: BTreeSet<u64>,
     /// Epochs whose holder has said that it is done.
     pub(crate) parted: BTreeSet<u64>,
+    /// Epochs that were granted after the holder before had stopped in order.
+    pub(crate) handed_over: BTreeSet<u64>,
     /// Who wrote in which epoch while another wrote in a later one.
     pub(crate) beside: BTreeSet<(usize, Epoch)>,
     /// Whose writes in which epoch were to be merged, and by which start of its agent that was said.
@@ -140,6 +142,7 @@ impl World {
             last_ack: 0,
             felled: BTreeSet::new(),
             parted: BTreeSet::new(),
+            handed_over: BTreeSet::new(),
             beside: BTreeSet::new(),
             reconciled: BTreeMap::new(),
             cut: BTreeMap::new(),

@@ -2,15 +2,30 @@
 
 use testkit::{DEADLINE, until};
 
-use super::stage::{Stage, TTL, signal_to};
+use super::stage::{RECOVERY, Stage, TTL, signal_to};
 
 #[test]
-fn a_writer_that_dies_is_replaced_at_once() {
+fn a_writer_that_dies_is_started_again_and_replaced_when_it_dies_again() {
     let stage = Stage::set();
     let first = stage.writes().unwrap();
-    assert!(signal_to("KILL", &stage.writer_pid()));
-    let second = stage.writer_after(first.epoch);
-    assert_ne!(first.node, second.node);
+    let pid = stage.writer_pid();
+    assert!(signal_to("KILL", &pid));
+    until("the writer of the same epoch again", RECOVERY, || {
+        let line = stage.writes()?;
+        let anew = stage.find_writer().is_some_and(|found| found != pid);
+        if anew && line.epoch == first.epoch && line.node == first.node { Ok(()) } else { Err(format!("{line:?}")) }
+    });
+    until("a writer of another node", RECOVERY, || {
+        let line = stage.writes()?;
+        if line.epoch > first.epoch {
+            assert_ne!(first.node, line.node);
+            return Ok(());
+        }
+        if let Some(pid) = stage.find_writer() {
+            signal_to("KILL", &pid);
+        }
+        Err(format!("{line:?}"))
+    });
     stage.strike();
 }
 
@@ -33,8 +48,13 @@ fn the_end_of_an_agent_ends_its_writer() {
 fn the_end_of_a_supervisor_ends_its_writer() {
     let stage = Stage::set();
     let first = stage.writes().unwrap();
+    let pid = stage.writer_pid();
     stage.signal_supervisor(&first.node, "KILL");
-    stage.writer_after(first.epoch);
+    // A new one makes sure that nothing is left, and the writer is started again.
+    until("another process to write", RECOVERY, || {
+        let line = stage.writes()?;
+        if stage.find_writer().is_some_and(|found| found != pid) { Ok(()) } else { Err(format!("{line:?}")) }
+    });
     stage.strike();
 }
 
@@ -77,7 +97,7 @@ fn the_coordinators_end_fences_nobody_while_the_candidates_promise() {
     });
     stage.coordinator.restart();
     crate::processes::bed::ready(&stage.coordinator);
-    assert!(signal_to("KILL", &stage.writer_pid()));
+    stage.agent(&first.node).kill();
     stage.writer_after(first.epoch);
     stage.strike();
 }

@@ -135,9 +135,14 @@ impl Stage {
 
     /// The writer's process, as this machine numbers it.
     pub(super) fn writer_pid(&self) -> String {
+        self.find_writer().unwrap()
+    }
+
+    /// The same, if there is one.
+    pub(super) fn find_writer(&self) -> Option<String> {
         let script = self.shared().join("writer.sh");
-        let found = testkit::Program::new("pgrep").args(["-f", &format!("^bash {}", script.display())]).ok();
-        found.lines().next().unwrap().to_owned()
+        let found = testkit::Program::new("pgrep").args(["-f", &format!("^bash {}", script.display())]).run();
+        found.stdout.lines().next().map(str::to_owned)
     }
 
     /// Asserts that never two wrote, and that each epoch had one writer.

@@ -7,9 +7,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use testkit::{DEADLINE, Lan, Proc, until};
+use testkit::{DEADLINE, Lan, Namespace, Proc, Quality, until};
 
-use super::faults::Fault;
+use super::coordinators::{Coordinators, HOSTS};
+use super::faults::{Fault, Moves, Needs};
+use super::figures::{Row, longest_gap};
 use super::ledger::{Ack, Clients, overlaps};
 use crate::failover::stage::signal_to;
 use crate::processes::bed::Bed;
@@ -27,29 +29,64 @@ const WELL: Duration = Duration::from_secs(240);
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const PORT: u16 = 5433;
 const ROUTE: u16 = 5432;
+/// The file that fills a disk.
+const FILLER: &str = "filler";
 
 pub(super) struct Stage {
     clients: Option<Clients>,
     pub(super) agents: Vec<Proc>,
-    pub(super) coordinator: Proc,
-    bed: Bed,
+    pub(super) coordinators: Coordinators,
+    pub(super) bed: Bed,
+    // Cables before their ends.
     pub(super) lan: Arc<Lan>,
+    hosts: Vec<Namespace>,
+    _disks: Vec<Disk>,
     dir: tempfile::TempDir,
-    figures: Vec<String>,
+}
+
+/// A small file system.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: PathBuf) -> Self {
+        std::fs::create_dir(&at).unwrap();
+        testkit::Program::new("mount").args(["-t", "tmpfs", "-o", "size=600m,mode=0755", "tmpfs"]).arg(&at).ok();
+        Self(at)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} is still mounted", self.0.display());
+        }
+    }
 }
 
 impl Stage {
     /// A cluster that is writable, with both standbys following, and clients at work.
-    pub(super) fn set() -> Self {
+    pub(super) fn set(coordinators: usize, needs: &Needs) -> Self {
         use std::os::unix::fs::PermissionsExt as _;
-        let lan = Arc::new(Lan::new(4));
+        let mut lan = Lan::new(1);
+        let hosts: Vec<Namespace> = (1..=HOSTS[2]).map(|number| Namespace::new(&format!("host{number}"))).collect();
+        for host in &hosts {
+            if needs.slow_cables {
+                lan.attach_by(host, Quality::default())
+            } else {
+                lan.attach(host)
+            };
+        }
+        let lan = Arc::new(lan);
         let dir = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let small = NAMES.iter().filter(|_| needs.small_disks);
+        let disks = small.map(|name| Disk::mount(dir.path().join(name))).collect();
         let bed = Bed::found_on(&lan);
-        let coordinator = bed.start_coordinator();
-        let agents = (1..).zip(NAMES);
-        let agents = agents.map(|(host, name)| bed.join_by(bed.agent_in(lan.host(host), name), name)).collect();
-        let mut stage = Self { clients: None, agents, coordinator, bed, lan, dir, figures: Vec::new() };
+        let coordinators = Coordinators::start(&bed, &lan, &hosts, coordinators);
+        let agents = hosts.iter().zip(NAMES);
+        let agents = agents.map(|(host, name)| bed.join_by(bed.agent_in(host, name), name)).collect();
+        let mut stage = Self { clients: None, agents, coordinators, bed, lan, hosts, _disks: disks, dir };
         stage.declare();
         let primary = until("a first primary", RECOVERY, || stage.primary().ok_or_else(|| stage.said()));
         stage.well();
@@ -60,7 +97,7 @@ impl Stage {
         );
         let mut places = Vec::new();
         for host in 1..=NAMES.len() {
-            let namespace = stage.lan.host(host).name().to_owned();
+            let namespace = stage.hosts[host - 1].name().to_owned();
             let base = "user=app dbname=app connect_timeout=3 keepalives_idle=2 keepalives_interval=1 keepalives_count=2 \
                         tcp_user_timeout=4000";
             // One through the node's route, and one that knows only the node itself, writable or not.
@@ -123,7 +160,7 @@ impl Stage {
 
     /// The node that is writable.
     pub(super) fn primary(&self) -> Option<&'static str> {
-        NAMES.into_iter().find(|node| self.ask(node, "postgres", "SELECT pg_is_in_recovery()").as_deref() == Some("f"))
+        NAMES.into_iter().find(|node| self.is_writable(node))
     }
 
     /// The number of a node's host in the network.
@@ -171,38 +208,92 @@ impl Stage {
         Some(std::fs::read_to_string(lock).ok()?.trim().to_owned())
     }
 
-    /// Lets something happen to the primary, waits until rows are acknowledged by a later one, heals, and waits until all
-    /// are well again.
-    pub(super) fn suffer(&mut self, fault: Fault) {
+    /// Lets something happen to the primary, waits until rows are acknowledged by a later one where that must be, heals,
+    /// waits until all are well again, and moves the primary back.
+    pub(super) fn suffer(&mut self, fault: Fault, row: &mut Row) {
         let node = self.primary().unwrap_or_else(|| panic!("no primary{}", self.said()));
-        let before = self.acks().iter().map(|ack| ack.timeline).max().unwrap();
+        let before = self.timeline();
         let begun = Instant::now();
         fault.strike(self, node);
-        if fault.moves() {
-            let again = until(&format!("rows after {fault} of {node}"), RECOVERY, || {
-                let acks = self.acks();
-                let later = acks.iter().filter(|ack| ack.timeline > before).map(|ack| ack.told).min();
-                later.ok_or_else(|| self.said())
+        if fault.moves() == Moves::Always {
+            until(&format!("rows after {fault} of {node}"), RECOVERY, || {
+                fault.goes_on(self, node);
+                if self.timeline() > before { Ok(()) } else { Err(self.said()) }
             });
-            let last = self.acks().iter().filter(|ack| ack.timeline == before).map(|ack| ack.told).max().unwrap();
-            let gap = again.saturating_duration_since(last.max(begun));
-            self.figures.push(format!("{fault}: {:.2} s without a writable primary", gap.as_secs_f64()));
         }
         fault.linger();
         fault.heal(self, node);
         self.well();
-        let after = self.acks().len();
-        until(&format!("rows after all is well, after {fault} of {node}"), RECOVERY, || self.acks().len() > after + 20);
-        let found = overlaps(&self.acks());
-        assert!(found.is_empty(), "after {fault}, {} rows of two at once: {:?}", found.len(), found.first());
-        println!("{}", self.figures.last().map_or_else(|| format!("{fault}: nothing moved"), Clone::clone));
+        self.writes(&format!("rows after all is well, after {fault} of {node}"));
+        let (acks, moved) = (self.acks(), self.timeline() > before);
+        assert!(!moved || fault.moves() != Moves::Never, "{node} lost its lease by {fault}{}", self.said());
+        row.gaps.push(longest_gap(&acks, begun));
+        row.moved += usize::from(moved);
+        println!("{fault}: {:.2} s without a writable primary", row.gaps.last().unwrap().as_secs_f64());
+        if moved && self.primary() != Some(node) {
+            row.back.push(self.move_back(node));
+        }
+        row.overlapping = overlaps(&self.acks()).len();
     }
 
-    /// Ends the clients, and holds what they were told against what is there, on every node.
-    pub(super) fn strike(mut self) {
+    /// A planned switchover to a node that all is well with; gives how long nothing was acknowledged.
+    fn move_back(&self, node: &str) -> Duration {
+        let begun = Instant::now();
+        self.bed.admin(["failover", "switchover", "postgres/orders", "--to", node]).limit(RECOVERY).ok();
+        until(&format!("{node} to be the primary again"), RECOVERY, || {
+            if self.primary() == Some(node) { Ok(()) } else { Err(self.said()) }
+        });
+        self.well();
+        self.writes("rows after the switchover");
+        longest_gap(&self.acks(), begun)
+    }
+
+    /// The latest timeline in which a row was acknowledged.
+    fn timeline(&self) -> u32 {
+        self.acks().iter().map(|ack| ack.timeline).max().unwrap()
+    }
+
+    /// Waits until more rows are acknowledged.
+    fn writes(&self, what: &str) {
+        let after = self.acks().len();
+        until(what, RECOVERY, || if self.acks().len() > after + 20 { Ok(()) } else { Err(self.said()) });
+    }
+
+    /// Whether a node takes writes.
+    pub(super) fn is_writable(&self, node: &str) -> bool {
+        self.ask(node, "postgres", "SELECT pg_is_in_recovery()").as_deref() == Some("f")
+    }
+
+    /// Nothing that a host sends to the coordinators arrives, or it does again.
+    pub(super) fn cut_from_coordinators(&self, host: usize, cut: bool) {
+        let change = if cut { "add" } else { "del" };
+        for coordinator in HOSTS {
+            let address = self.lan.address(coordinator);
+            self.hosts[host - 1].ip(&format!("route {change} blackhole {address}/32"));
+        }
+    }
+
+    /// Fills the file system of a node, and has PostgreSQL want more of it.
+    pub(super) fn fill_disk(&self, node: &str) {
+        let filler = std::fs::File::create(self.folder(node).join(FILLER)).unwrap();
+        let zeros = vec![0_u8; 1 << 16];
+        while std::io::Write::write_all(&mut &filler, &zeros).is_ok() {}
+        // Each wants a new file of the log, until there is none.
+        for _ in 0..64 {
+            if self.ask(node, "app", "CREATE TABLE IF NOT EXISTS more (n int); SELECT pg_switch_wal()").is_none() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn empty_disk(&self, node: &str) {
+        std::fs::remove_file(self.folder(node).join(FILLER)).unwrap();
+    }
+
+    /// Ends the clients, and holds what they were told against what is there.
+    pub(super) fn strike<'a>(mut self, rows: impl Iterator<Item = &'a mut Row>) {
         let acks = self.clients.take().unwrap().finish();
         let found = overlaps(&acks);
-        assert!(found.is_empty(), "{} rows of two at once: {:?}", found.len(), found.first());
         let primary = until("a primary", RECOVERY, || self.primary());
         let text = self.sql(primary, "app", "SELECT writer || ' ' || n FROM rows");
         let row = |line: &str| {
@@ -211,8 +302,12 @@ impl Stage {
         };
         let there: BTreeSet<(u32, u64)> = text.lines().map(row).collect();
         let lost: Vec<&Ack> = acks.iter().filter(|ack| !there.contains(&ack.row)).collect();
-        assert!(lost.is_empty(), "{} of {} acknowledged rows are lost: {:?}", lost.len(), acks.len(), lost.first());
-        println!("{} rows acknowledged, 0 lost, 0 by two at once", acks.len());
+        if let Some(first) = found.first().or(lost.first().copied()) {
+            println!("{} lost, {} by two at once, for example {first:?}{}", lost.len(), found.len(), self.said());
+        }
+        for row in rows {
+            (row.lost, row.overlapping, row.acknowledged) = (lost.len(), found.len(), acks.len());
+        }
     }
 
     /// What the agents said last, for a test that fails.
