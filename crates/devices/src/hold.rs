@@ -11,6 +11,7 @@ mod inside;
 mod proc;
 mod server;
 mod service;
+mod socket;
 mod state;
 mod unit;
 mod wire;

@@ -97,11 +97,15 @@ pub enum Mutation {
     ReviveUngated,
     /// A workload that ends again and again is started again and again.
     ReviveForEver,
+    /// The node takes settings that its own ledger does not declare.
+    TakeAnySettings,
+    /// A node whose agent ends gives its lease up before the workload has stopped.
+    LeaveBeforeStopped,
 }
 
 impl Mutation {
     /// Every one of them.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 48] = [
         Self::ClockCountsOtherTerms,
         Self::GrantWithoutCompare,
         Self::GrantByAskersClock,
@@ -148,6 +152,8 @@ impl Mutation {
         Self::ReviveRenews,
         Self::ReviveUngated,
         Self::ReviveForEver,
+        Self::TakeAnySettings,
+        Self::LeaveBeforeStopped,
     ];
 }
 

@@ -34,6 +34,12 @@ pub struct Node {
     durable: Durable,
     settings: Option<Arc<Settings>>,
     version: u64,
+    /// What the node's own ledger declares, if that is compared.
+    declared: Option<Arc<Settings>>,
+    /// Since when the group goes by other settings.
+    foreign: Option<LocalTime>,
+    /// Whether the agent is about to end.
+    leaving: bool,
     view: Option<View>,
     stand: Stand,
     term: Option<Term>,
@@ -106,6 +112,9 @@ impl Node {
             durable,
             settings: None,
             version: 0,
+            declared: None,
+            foreign: None,
+            leaving: false,
             view: None,
             stand: Stand::Resting,
             term: None,
@@ -155,6 +164,8 @@ impl Node {
         self.now = self.now.max(now);
         match event {
             Event::Tick => {}
+            Event::Declared(settings) => self.declared = Some(settings),
+            Event::Leave { by } => self.leave(by),
             Event::Answered(outcome) => self.answered(outcome),
             Event::Asked { from, attempt, epoch, term } => self.asked(from, attempt, epoch, term),
             Event::Promised { from, attempt } => self.promised(from, attempt),
@@ -244,6 +255,7 @@ impl Node {
         if self.shadow.is_over(self.now) {
             self.shadow = Shadow::default();
         }
+        self.mind_settings();
         self.guard_lease();
         self.climb_ladder();
         self.say_parting();

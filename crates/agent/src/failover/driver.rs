@@ -67,8 +67,11 @@ impl Driver {
         let opened = parts.opener.open(workload_parts(&parts, &folder, &hold, &parts.cluster)).await;
         let workload = opened.map_err(|error| scores::chain(&error))?;
         let jobs = Jobs::new(parts.cluster.name.clone(), workload, parts.inbox.clone());
+        let mut node = Node::start(me, durable, now());
+        // Coordinators could go by others than were signed.
+        node.handle(now(), Event::Declared(Arc::clone(&parts.cluster.settings)));
         Ok(Self {
-            node: Node::start(me, durable, now()),
+            node,
             recorder: folder.recorder(),
             folder,
             hold,
@@ -116,9 +119,9 @@ impl Driver {
         self.part(&mut inbox).await;
     }
 
-    /// Ends the workload, tells the group, and ends the hold.
+    /// Stops the workload in order, tells the group, and ends the hold.
     async fn part(&mut self, inbox: &mut mpsc::Receiver<Inbox>) {
-        self.handle(Event::Died);
+        self.handle(Event::Leave { by: now() + STOP_WITHIN });
         let parted = async {
             loop {
                 self.carry_all().await;
@@ -174,6 +177,7 @@ impl Driver {
             }
             Inbox::Declared(cluster) => {
                 let parts = workload_parts(&self.parts, &self.folder, &self.hold, &cluster);
+                self.handle(Event::Declared(Arc::clone(&cluster.settings)));
                 self.parts.cluster = cluster;
                 if let Err(error) = self.jobs.workload.reconfigure(&parts).await {
                     let error = scores::chain(&error);
@@ -396,6 +400,8 @@ fn workload_parts(parts: &Parts, folder: &Folder, hold: &Arc<dyn Hold>, cluster:
 const TICK: Span = Span::from_millis(200);
 /// The same while it ends.
 const PART_TICK: Duration = Duration::from_millis(50);
+/// How long a workload may take to stop in order when the agent ends, before it is fenced.
+const STOP_WITHIN: Span = Span::from_secs(5);
 /// How long it may take to end a workload and to tell the coordinators.
 const PART_WITHIN: Duration = Duration::from_secs(8);
 /// How many requests may be on their way.

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::server::lock_path;
+use super::socket;
 use super::wire::{Answer, Ask, read, write};
 
 /// What reaches a supervisor.
@@ -58,16 +59,16 @@ impl HoldClient {
     }
 
     async fn connect(&self) -> io::Result<UnixStream> {
-        if let Ok(stream) = UnixStream::connect(&self.parts.socket).await {
+        if let Ok(stream) = socket::connect(&self.parts.socket).await {
             return Ok(stream);
         }
         let _one = self.starting.lock().await;
-        if let Ok(stream) = UnixStream::connect(&self.parts.socket).await {
+        if let Ok(stream) = socket::connect(&self.parts.socket).await {
             return Ok(stream);
         }
         self.spawn()?;
         loop {
-            match UnixStream::connect(&self.parts.socket).await {
+            match socket::connect(&self.parts.socket).await {
                 Ok(stream) => return Ok(stream),
                 Err(_) => sleep(AGAIN).await,
             }
@@ -148,7 +149,7 @@ impl Hold for HoldClient {
         Box::pin(async move {
             loop {
                 // One that is not there holds nothing that it could end.
-                if let Ok(mut stream) = UnixStream::connect(&self.parts.socket).await
+                if let Ok(mut stream) = socket::connect(&self.parts.socket).await
                     && write(&mut stream, &Ask::Bitten).await.is_ok()
                     && read::<Answer>(&mut stream).await.is_ok()
                 {

@@ -94,7 +94,7 @@ impl Node {
     pub(super) fn start_workload(&mut self, epoch: Epoch, again: bool, within: Span) {
         let Some(term) = self.term else { return };
         let promised = !self.promises.is_empty() && !self.has(Mutation::IgnorePromiseAtGrant);
-        if promised || self.now >= self.fence_at() {
+        if promised || self.now >= self.fence_at() || !(again || self.agrees()) {
             return;
         }
         let Some(view) = self.view.as_ref().filter(|_| self.settings.is_some()) else { return };
@@ -185,6 +185,27 @@ impl Node {
         self.turn(Stand::Resting);
         if let Some(to) = to {
             self.part(epoch, How::Released { position, to });
+        } else if self.leaving {
+            self.part(epoch, How::Fenced { proof: FenceProof::NotRunning, position: Some(position) });
+        }
+    }
+
+    /// The agent is about to end: what serves is stopped in order, what is about to is fenced.
+    pub(super) fn leave(&mut self, by: LocalTime) {
+        self.leaving = true;
+        match self.stand {
+            Stand::Serving { epoch } | Stand::Degraded { epoch }
+                if self.splits() || self.now < by.min(self.fence_at()) =>
+            {
+                let by = if self.splits() { by } else { by.min(self.fence_at()) };
+                self.turn(Stand::Stopping { epoch, to: None, by });
+                self.commands.push_back(Command::Stop { epoch, by });
+                if self.has(Mutation::LeaveBeforeStopped) {
+                    self.part(epoch, How::Fenced { proof: FenceProof::NotRunning, position: None });
+                }
+            }
+            Stand::Stopping { .. } => {}
+            _ => self.died(),
         }
     }
 

@@ -1,10 +1,12 @@
 //! What a node is told, and what it wants done.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::flight::FlightEvent;
 use crate::ids::{Attempt, Epoch, NodeId, Position, Round};
-use crate::settings::{Remote, Rung};
+use crate::settings::{Remote, Rung, Settings};
 use crate::table::{Outcome, Request, SyncSet};
 use crate::time::{LocalTime, Span};
 
@@ -14,6 +16,15 @@ use crate::time::{LocalTime, Span};
 pub enum Event {
     /// Time has passed.
     Tick,
+    /// These are the settings that this node's own, verified ledger declares. From then on it takes no others, whatever
+    /// the group says.
+    Declared(Arc<Settings>),
+    /// The agent is about to end: a workload that is writable is stopped in order, by this instant, and anybody may take
+    /// over.
+    Leave {
+        /// When it is fenced instead.
+        by: LocalTime,
+    },
     /// The group answered. An answer of any age counts for what it proves.
     Answered(Outcome),
     /// A holder asks for a promise not to take its lease for a while.
@@ -244,6 +255,11 @@ pub enum Alarm {
         "the holder of epoch {0} is silent, and the settings want a proof that it is off before another takes over"
     )]
     NoProof(Epoch),
+    /// The group goes by settings that the ledger, as this node has it, does not declare.
+    #[error(
+        "the coordinators go by other settings than the ledger declares, as this node has it; it takes no lease by them"
+    )]
+    ForeignSettings,
     /// This node serves beside the lease's holder, or may do so.
     #[error("serving epoch {0} without a lease, as split-brain-allowed permits")]
     Degraded(Epoch),

@@ -56,7 +56,7 @@ impl Node {
             term.prove(self.now, settings.certain());
         }
         // Soon, or another one is faster.
-        let within = self.settings.as_ref().map_or(Span::ZERO, |s| s.start_within.min(s.ttl.part(2)));
+        let within = self.settings.as_ref().map_or(Span::ZERO, |s| s.start_within.min(s.ttl.part(5)));
         self.start_workload(epoch, true, within);
         if matches!(self.stand, Stand::Reviving { .. }) {
             self.begin_fence(Some(epoch));

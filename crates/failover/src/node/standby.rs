@@ -122,7 +122,7 @@ impl Node {
         // The holder has stopped for this node, as it was told to: holding back would help nobody.
         let wanted = view.kept_for == Some(self.me) && self.shadow.is_waived();
         let trusted = wanted || (self.shadow.is_held(self.now) && self.now >= self.my_turn(settings));
-        if kept || later || !trusted || self.has(Mutation::NeverAcquire) {
+        if kept || later || !trusted || self.leaving || !self.agrees() || self.has(Mutation::NeverAcquire) {
             return;
         }
         let silence = self.now.since(self.heard);

@@ -1,13 +1,15 @@
 //! What a node says to the group and to its peers, and what their answers prove.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::io::{Command, Stand};
+use super::io::{Alarm, Command, Stand};
 use super::term::{Poll, Term};
 use super::{How, Node};
 use crate::flight::{Happening, Verdict};
 use crate::ids::{Attempt, Epoch, NodeId};
 use crate::mutation::{Mutation, Mutations};
+use crate::settings::Settings;
 use crate::table::{Answer, Outcome, Phase, Request, View};
 use crate::time::{LocalTime, Span};
 
@@ -119,22 +121,42 @@ impl Node {
             self.record(Happening::Answered { attempt, verdict });
         }
         let Ok(answer) = outcome.answer else { return };
-        let (ttl, slack) = self.settings.as_ref().map_or((Span::ZERO, Span::ZERO), |s| (s.ttl, s.slack));
+        let (own, slack) = self.settings.as_ref().map_or((Span::ZERO, Span::ZERO), |s| (s.ttl, s.slack));
         match answer {
             // Only a beat proves the shadow, as only a renewal proves the lease.
-            Answer::Noted if pending.kind == Kind::Beat => self.shadow.prove(pending.sent, ttl - slack),
+            Answer::Noted if pending.kind == Kind::Beat => self.shadow.prove(pending.sent, own - slack),
             Answer::Noted => {}
             Answer::Renewed { epoch, ttl } => {
                 if let Some(term) = &mut self.term
                     && term.epoch == epoch
                 {
-                    prove(term, &pending, self.now, (ttl, slack), self.mutations);
+                    prove(term, &pending, self.now, (ttl.min(own), slack), self.mutations);
                     self.arm_watchdog();
                 }
             }
-            Answer::Granted { epoch, ttl } => self.granted(epoch, pending.sent, ttl - slack),
+            Answer::Granted { epoch, ttl } => self.granted(epoch, pending.sent, ttl.min(own) - slack),
             Answer::Following { epoch, round } => self.may_follow(epoch, round),
             Answer::YourTurn { epoch } => self.act(epoch),
+        }
+    }
+
+    /// Whether these settings are those that the node's own ledger declares.
+    fn may_take(&self, settings: &Arc<Settings>) -> bool {
+        self.declared.as_ref().is_none_or(|declared| declared == settings) || self.has(Mutation::TakeAnySettings)
+    }
+
+    /// Whether the group goes by settings that this node has taken.
+    pub(super) fn agrees(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.version <= self.version)
+    }
+
+    /// A person is told when the group goes by foreign settings for longer than an entry of the ledger is on its way.
+    pub(super) fn mind_settings(&mut self) {
+        if self.agrees() || self.view.is_none() {
+            self.foreign = None;
+            self.alarmed = self.alarmed.filter(|alarm| *alarm != Alarm::ForeignSettings);
+        } else if self.now.since(*self.foreign.get_or_insert(self.now)) >= FOREIGN_PATIENCE {
+            self.alarm(Alarm::ForeignSettings);
         }
     }
 
@@ -145,6 +167,7 @@ impl Node {
         }
         if let Some(settings) = view.settings.take()
             && view.version > self.version
+            && self.may_take(&settings)
         {
             let first = self.settings.is_none();
             self.version = view.version;
@@ -271,3 +294,6 @@ const MAX_PROMISE_TTLS: u64 = 4;
 
 /// To the holders of how many epochs a candidate is bound at a time.
 const MAX_PROMISES: usize = 8;
+
+/// For how long the group may go by settings that this node has not heard of from its own ledger, before it says so.
+const FOREIGN_PATIENCE: Span = Span::from_secs(15);

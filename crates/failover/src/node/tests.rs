@@ -396,3 +396,22 @@ fn nobody_begins_to_serve_without_a_lease() {
     });
     assert!(until.is_some_and(|until| until <= stage.now + Span::from_secs(14)), "{until:?}");
 }
+
+#[test]
+fn what_serves_is_stopped_in_order_when_its_agent_ends_and_anybody_may_take_over() {
+    let mut stage = Stage::serving(2, |_| {});
+    stage.tell(Event::Leave { by: stage.now + Span::from_secs(5) });
+    assert!(matches!(stage.node.stand(), Stand::Stopping { epoch: Epoch(1), to: None, .. }));
+    assert_eq!(stage.table.lease(&stage.cluster).unwrap().phase, Phase::Held, "not before it has stopped");
+    stage.tell(Event::Stopped { epoch: Epoch(1), position: Position::default() });
+    assert_eq!(stage.table.lease(&stage.cluster).unwrap().phase, Phase::Fenced);
+    stage.pass(60);
+    assert_eq!(stage.count(STARTS), 0, "it takes nothing any more");
+    stage.is_succeeded();
+
+    // One that does not stop is fenced.
+    let mut stage = Stage::serving(2, |_| {});
+    stage.tell(Event::Leave { by: stage.now + Span::from_secs(5) });
+    stage.pass(6);
+    assert!(matches!(stage.node.stand(), Stand::Fencing { epoch: Some(Epoch(1)), .. }));
+}

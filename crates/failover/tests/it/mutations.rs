@@ -16,7 +16,11 @@ fn themes(mutation: Mutation) -> &'static [Theme] {
         M::WatchdogWaitsForEver => &[Theme::Pauses],
         M::NeverFence => &[Theme::Links, Theme::Group, Theme::Storm],
         M::GrantWithoutSyncGate | M::SkipDetach | M::GrantToLesserPosition => &[Theme::StoppedClocks, Theme::Pauses],
-        M::CommitSyncAtOnce | M::ApplySyncFirst | M::HandOverToAnybody | M::ReleaseBeforeStopped => &[Theme::Operators],
+        M::CommitSyncAtOnce
+        | M::ApplySyncFirst
+        | M::HandOverToAnybody
+        | M::ReleaseBeforeStopped
+        | M::LeaveBeforeStopped => &[Theme::Operators],
         M::TrustFailedRung | M::NoEscalation | M::ConfirmBeforeVerified => &[Theme::Fences],
         M::NeverAcquire => &[Theme::Calm],
         M::ReviveBeforeVerified | M::ReviveRenews | M::ReviveUngated | M::ReviveForEver => &[Theme::Crashes],

@@ -23,11 +23,12 @@ pub(crate) fn of(mutation: Mutation) -> Option<fn(Mutations) -> Result<(), Strin
         Mutation::BindUnacknowledgedChange => Some(a_candidate_that_the_holder_does_not_know),
         Mutation::CountDuplicatePromises => Some(one_peer_promises_twice),
         Mutation::ReviveRenews => Some(a_restart_of_the_workload_renews_nothing),
+        Mutation::TakeAnySettings => Some(a_group_that_goes_by_settings_nobody_signed),
         _ => None,
     }
 }
 
-const STORIES: [Mutation; 8] = [
+const STORIES: [Mutation; 9] = [
     Mutation::CountStaleReports,
     Mutation::AttachWithoutFollow,
     Mutation::ForgetOldSyncSets,
@@ -36,6 +37,7 @@ const STORIES: [Mutation; 8] = [
     Mutation::BindUnacknowledgedChange,
     Mutation::CountDuplicatePromises,
     Mutation::ReviveRenews,
+    Mutation::TakeAnySettings,
 ];
 
 #[test]
@@ -318,4 +320,26 @@ fn a_restart_of_the_workload_renews_nothing(mutations: Mutations) -> Result<(), 
         (Some(until), Some(certain)) if until <= before && certain <= before => Ok(()),
         other => wrong("the lease ends when it would have", (before, other)),
     }
+}
+
+/// The group keeps leases for a second; the ledger that 0 has verified says fifteen.
+fn a_group_that_goes_by_settings_nobody_signed(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(2, Workload::Service, mutations);
+    let signed = Arc::new(settings(2, Workload::Service));
+    let mut lie = Settings::fast(Workload::Service, signed.candidates.clone());
+    lie.hold_down_max = lie.ttl;
+    let _configured = group.tell(None, Request::Configure(Arc::new(lie)));
+    let mut hero = Hero::new(0, mutations);
+    hero.node.handle(hero.now, Event::Declared(Arc::clone(&signed)));
+    let told = hero.live(0, &mut group, 40);
+    let starts = told.iter().any(|command| matches!(command, Command::Start { .. }));
+    let alarmed = told.iter().any(|command| matches!(command, Command::Alarm(failover::Alarm::ForeignSettings)));
+    if starts || !alarmed || hero.node.settings().is_some() {
+        return wrong("0 takes no lease by settings that nobody signed, and says so", (starts, alarmed));
+    }
+    // What was signed is taken.
+    let _configured = group.tell(None, Request::Configure(signed));
+    let told = hero.live(0, &mut group, 40);
+    let starts = told.iter().any(|command| matches!(command, Command::Start { .. }));
+    if starts { Ok(()) } else { wrong("0 takes the lease by the settings that were signed", told) }
 }

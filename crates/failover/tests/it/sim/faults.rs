@@ -45,6 +45,15 @@ impl World {
                 let epoch = self.group.table.lease(&self.cluster).map_or(Epoch(0), |lease| lease.epoch);
                 self.admin(Request::Switchover { epoch, to: node(machine) });
             }
+            FaultKind::Leave(machine) => {
+                self.machines[machine].ended |= self.machines[machine].agent.is_some();
+                let incarnation = self.machines[machine].incarnation;
+                let by = self.machines[machine].local(self.now) + Span::from_secs(5);
+                self.after(0, Ev::Local { machine, incarnation, event: failover::Event::Leave { by } });
+                let ends = self.now + self.rng.between(1_000_000, 8_000_000);
+                self.at(ends, Ev::AgentDown { machine });
+                self.at(until.max(ends) + 1, Ev::AgentUp { machine });
+            }
             FaultKind::PauseFailover => self.admin(Request::Pause),
             FaultKind::Reconfigure(how) => self.reconfigure(how),
             FaultKind::Reinit(machine) => self.admin(Request::Reinit { node: node(machine) }),

@@ -41,7 +41,7 @@ pub(crate) struct Machine {
     /// When it was first asked for each promise, on this machine's clock.
     pub(crate) asked: BTreeMap<(NodeId, Attempt), LocalTime>,
     pub(crate) recorder: FlightRecorder,
-    /// Whether the workload that was started last has ended by itself.
+    /// Whether the workload that was started last has ended by itself, or its agent was told to end.
     pub(crate) ended: bool,
     /// When, in real time, its agent started a workload again in its epoch.
     pub(crate) revived: Vec<u64>,

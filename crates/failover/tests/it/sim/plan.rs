@@ -116,6 +116,8 @@ pub(crate) enum FaultKind {
     /// The same, whichever machine's is writable.
     CrashPrimary,
     Switchover(usize),
+    /// The agent is told to end, and ends a while later.
+    Leave(usize),
     PauseFailover,
     Reconfigure(u8),
     Reinit(usize),
@@ -315,10 +317,11 @@ fn fault(rng: &mut Rng, theme: Theme, machines: usize, ttl: u64, heal_at: u64) -
         1 => FaultKind::CutFromGroup(machine),
         _ => FaultKind::Election,
     };
-    let operators = |rng: &mut Rng| match rng.index(5) {
+    let operators = |rng: &mut Rng| match rng.index(6) {
         0 => FaultKind::PauseFailover,
         1 => FaultKind::Reinit(machine),
         2 => FaultKind::Reconfigure(u8::try_from(rng.index(6)).unwrap_or(0)),
+        3 => FaultKind::Leave(machine),
         _ => FaultKind::Switchover(machine),
     };
     let kind = match theme {

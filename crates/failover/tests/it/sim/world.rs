@@ -30,6 +30,7 @@ pub(crate) enum Ev {
     Clock,
     Fault(usize),
     Lift(usize),
+    AgentDown { machine: usize },
     AgentUp { machine: usize },
     MachineUp { machine: usize },
     WorkloadEnds { machine: usize, operation: u64 },
@@ -311,6 +312,7 @@ impl World {
             Ev::Fault(index) => self.strike(index),
             Ev::Lift(index) => self.lift(index),
             Ev::AgentUp { machine } => self.agent_up(machine),
+            Ev::AgentDown { machine } => self.agent_down(machine),
             Ev::MachineUp { machine } => self.machine_up(machine),
             Ev::WorkloadEnds { machine, operation } => {
                 if self.machines[machine].db.operation == operation {

@@ -14,6 +14,7 @@ use stage::Stage;
 /// What is always tried.
 const QUICK: &[Fault] = &[
     Fault::KillPostgres,
+    Fault::EndAgent,
     Fault::KillAgent,
     Fault::KillNode,
     Fault::Partition,

@@ -16,7 +16,9 @@ pub(super) enum Fault {
     KillPostgres,
     /// It is killed again as soon as it takes writes again, until another node has taken over.
     CrashLoop,
-    /// The agent is killed.
+    /// The agent is told to end.
+    EndAgent,
+    /// It is killed.
     KillAgent,
     /// Both are.
     KillBoth,
@@ -77,9 +79,10 @@ pub(super) enum Moves {
 
 impl Fault {
     /// All of them.
-    pub(super) const ALL: [Self; 25] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::KillPostgres,
         Self::CrashLoop,
+        Self::EndAgent,
         Self::KillAgent,
         Self::KillBoth,
         Self::KillNode,
@@ -139,6 +142,7 @@ impl Fault {
         let port = lan.port(host);
         match self {
             Self::KillPostgres | Self::CrashLoop => kill(&stage.processes(node)[..1]),
+            Self::EndAgent => stage.agent(node).terminate(),
             Self::KillAgent => stage.agent(node).kill(),
             Self::KillBoth => {
                 let main = stage.processes(node)[..1].to_vec();
@@ -214,7 +218,7 @@ impl Fault {
         let host = Stage::host(node);
         match self {
             Self::KillPostgres | Self::CrashLoop | Self::Flapping => {}
-            Self::KillAgent | Self::KillBoth | Self::KillNode | Self::KillNodeAndLeader => {
+            Self::EndAgent | Self::KillAgent | Self::KillBoth | Self::KillNode | Self::KillNodeAndLeader => {
                 stage.coordinators.come_back();
                 stage.agent(node).restart();
                 ready(stage.agent(node));
@@ -244,6 +248,7 @@ impl fmt::Display for Fault {
         let (what, seconds) = match self {
             Self::KillPostgres => ("kill-postgres", None),
             Self::CrashLoop => ("crash-loop", None),
+            Self::EndAgent => ("end-agent", None),
             Self::KillAgent => ("kill-agent", None),
             Self::KillBoth => ("kill-both", None),
             Self::KillNode => ("kill-node", None),
