@@ -1,5 +1,7 @@
 //! One cluster's driver: gives the node the time and what happened, and carries its commands out in order.
 
+mod tell;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -327,40 +329,6 @@ impl Driver {
         self.written = Some(Instant::now());
         if let Err(error) = self.folder.keep_recorder(&self.recorder) {
             tracing::warn!(cluster = %self.parts.cluster.name, %error, "the flight recorder cannot be kept");
-        }
-    }
-
-    fn leader(&self) -> Option<Leader> {
-        if let Some((epoch, _)) = self.node.may_write(now()) {
-            let here = matches!(self.node.stand(), Stand::Serving { .. } | Stand::Degraded { .. });
-            return here.then(|| Leader { peer: self.peer(self.node.id()), epoch, here: true });
-        }
-        let view = self.node.view()?;
-        let holder = view.holder.filter(|holder| view.phase == Phase::Held && *holder != self.node.id())?;
-        Some(Leader { peer: self.peer(holder), epoch: view.epoch, here: false })
-    }
-
-    fn report(&self) -> DriverReport {
-        let (node, now) = (&self.node, now());
-        let stand = node.stand();
-        let view = node.view();
-        DriverReport {
-            cluster: self.parts.cluster.name.clone(),
-            stand: stand.word().to_owned(),
-            epoch: stand.epoch().or_else(|| view.map(|view| view.epoch)),
-            writable: matches!(stand, Stand::Serving { .. } | Stand::Degraded { .. }),
-            certain: node.certain_until().filter(|until| *until != LocalTime::NEVER).map(|until| until.since(now)),
-            position: match stand {
-                Stand::Detached { position, .. } => Some(position),
-                _ => None,
-            },
-            paused: view.is_some_and(|view| view.paused),
-            version: view.map_or(0, |view| view.version),
-            alarms: self.alarms.iter().cloned().collect(),
-            workload: self.jobs.workload.describe(),
-            silence: self.heard.map(|heard| now.since(heard)),
-            tape: Some(self.recorder.tape().clone()),
-            frozen: self.recorder.frozen().last().cloned(),
         }
     }
 
