@@ -6,6 +6,7 @@ use crate::files::FilesScore;
 use crate::nixos::NixosScore;
 use crate::postgres::PostgresScore;
 use crate::service::ServiceScore;
+use crate::switch::{InterfaceScore, PortChannelScore, PortFenceScore, SnmpScore, VlanScore};
 use crate::{Invalid, Score, score};
 
 /// All kinds that this build knows.
@@ -15,6 +16,11 @@ pub fn catalogue() -> Catalogue {
         Entry::of::<NixosScore>(),
         Entry::of::<ServiceScore>(),
         Entry::of::<PostgresScore>(),
+        Entry::of::<PortChannelScore>(),
+        Entry::of::<InterfaceScore>(),
+        Entry::of::<VlanScore>(),
+        Entry::of::<SnmpScore>(),
+        Entry::of::<PortFenceScore>(),
     ];
     Catalogue { entries }
 }

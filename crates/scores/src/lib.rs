@@ -58,6 +58,7 @@ pub mod score;
 pub mod secrets;
 pub mod service;
 pub mod stage;
+pub mod switch;
 pub mod topology;
 pub mod trials;
 pub mod workload;

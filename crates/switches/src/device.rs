@@ -1,0 +1,219 @@
+//! A switch that an agent manages: one session, shared and in turn, and what scores ask of it.
+
+mod facts;
+mod memory;
+mod play;
+mod turn;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocols::SecretKey;
+use scores::switch::{Family, Snapshot};
+use tokio::sync::{Mutex, Semaphore};
+
+pub use facts::{Inventory, Probe, probe};
+
+use self::memory::Memory;
+use self::turn::Turn;
+use crate::parse::{self, System, Version};
+use crate::session::{Session, SessionError};
+use crate::{Declaration, dialect};
+
+/// A switch. Clones share one session.
+#[derive(Clone)]
+pub struct Device {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    declaration: Declaration,
+    keys: Vec<SecretKey>,
+    session: Mutex<Option<Live>>,
+    waiting: Semaphore,
+    turn: Turn,
+    memory: Memory,
+}
+
+/// An open session, and what is known of the device since it was opened.
+struct Live {
+    session: Session,
+    version: Version,
+    /// What was read last, with every change since.
+    snapshot: Option<Snapshot>,
+}
+
+impl Device {
+    /// A device that is connected to when it is first needed. What it has to remember goes into this folder.
+    ///
+    /// # Errors
+    /// What is wrong with the declaration.
+    pub fn new(declaration: Declaration, state: impl Into<PathBuf>) -> Result<Self, String> {
+        Self::with_keys(declaration, state, Vec::new())
+    }
+
+    /// The same with the node's key, which secrets are sealed to, and those that it had before.
+    ///
+    /// # Errors
+    /// What is wrong with the declaration.
+    pub fn with_keys(
+        declaration: Declaration,
+        state: impl Into<PathBuf>,
+        keys: Vec<SecretKey>,
+    ) -> Result<Self, String> {
+        declaration.check()?;
+        let memory = Memory::new(state.into().join(format!("{}.json", declaration.name)));
+        let inner = Inner {
+            declaration,
+            keys,
+            session: Mutex::new(None),
+            waiting: Semaphore::new(WAITING_MAX),
+            turn: Turn::default(),
+            memory,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Its declaration.
+    pub fn declaration(&self) -> &Declaration {
+        &self.inner.declaration
+    }
+
+    /// The pattern of the subjects that are played on it, for [`scores::Player::only`].
+    pub fn subjects(&self) -> String {
+        format!("switch/{}/*", self.inner.declaration.name)
+    }
+
+    /// Ends the session, if there is one.
+    pub async fn close(&self) {
+        let live = self.inner.session.lock().await.take();
+        if let Some(live) = live {
+            live.session.close().await;
+        }
+    }
+
+    /// Does something with the session, alone. Whatever is dropped or fails in the middle of it ends the session.
+    async fn alone<R>(&self, work: impl AsyncFnOnce(&mut Live) -> Result<R, SessionError>) -> Result<R, SessionError> {
+        let _place = self.inner.waiting.try_acquire().map_err(|_| SessionError::Crowded(WAITING_MAX))?;
+        let mut held = self.inner.session.lock().await;
+        let mut live = match held.take() {
+            Some(live) => self.revive(live).await?,
+            None => self.open().await?,
+        };
+        let done = work(&mut live).await;
+        match &done {
+            Err(error) if !error.keeps_session() => {}
+            _ => {
+                *held = Some(live);
+                self.close_when_idle();
+            }
+        }
+        done
+    }
+
+    /// Like [`alone`](Self::alone) for what only reads: once more, where the connection ended or lost step.
+    async fn reading<R>(&self, work: impl AsyncFn(&mut Live) -> Result<R, SessionError>) -> Result<R, SessionError> {
+        match self.alone(&work).await {
+            Err(error @ (SessionError::Closed { .. } | SessionError::LostStep { .. })) => {
+                tracing::info!(device = %self.inner.declaration.name, %error, "asking again on a new connection");
+                self.alone(&work).await
+            }
+            done => done,
+        }
+    }
+
+    async fn revive(&self, mut live: Live) -> Result<Live, SessionError> {
+        let fresh = live.session.idle() < CHECK_AFTER;
+        if !live.session.is_closed() && (fresh || live.session.check().await.is_ok()) {
+            return Ok(live);
+        }
+        drop(live);
+        self.open().await
+    }
+
+    async fn open(&self) -> Result<Live, SessionError> {
+        let mut session = Session::open(&self.inner.declaration).await?;
+        let lines = session.show("show version").await?;
+        let version = parse::version(&lines).map_err(|_| {
+            let first = lines.iter().find(|line| !line.trim().is_empty()).cloned().unwrap_or_default();
+            SessionError::UnknownSystem(protocols::outcome::shorten(&first, 120))
+        })?;
+        let name = &self.inner.declaration.name;
+        tracing::debug!(device = %name, system = %version.system, version = version.version, "connected");
+        Ok(Live { session, version, snapshot: None })
+    }
+
+    /// A session that nobody uses takes one of the few that a device has.
+    fn close_when_idle(&self) {
+        let device = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            tokio::time::sleep(CLOSE_AFTER).await;
+            let Some(inner) = device.upgrade() else { return };
+            let mut held = inner.session.lock().await;
+            let idle = held.as_ref().is_some_and(|live| live.session.idle() >= CLOSE_AFTER);
+            let live = if idle { held.take() } else { None };
+            drop(held);
+            if let Some(live) = live {
+                live.session.close().await;
+            }
+        });
+    }
+}
+
+impl Live {
+    /// Reads both configurations and the links.
+    async fn read(&mut self) -> Result<Snapshot, SessionError> {
+        let (startup_command, links_command) = match self.version.system {
+            System::FastIron => ("show configuration", "show interfaces brief"),
+            System::NetworkOs => ("show startup-config", "show interface status"),
+        };
+        let running = self.session.show("show running-config").await?;
+        let startup = self.session.show(startup_command).await?;
+        let links = self.session.show(links_command).await?;
+        let parse = match self.version.system {
+            System::FastIron => parse::fastiron::configuration,
+            System::NetworkOs => parse::nos::configuration,
+        };
+        let running = parse(&running)?;
+        let startup = parse(&startup)?;
+        let links = match self.version.system {
+            System::FastIron => parse::fastiron::interfaces(&links)?,
+            System::NetworkOs => parse::nos::interfaces(&links)?,
+        };
+        let family = match self.version.system {
+            System::NetworkOs => Family::NetworkOs,
+            System::FastIron => dialect::fastiron_family(&self.version.version, &running).ok_or_else(|| {
+                SessionError::UnknownSystem(format!("FastIron of the version {}", self.version.version))
+            })?,
+        };
+        let (mut running, mut startup) = (running.config, startup.config);
+        if family == Family::FastIron {
+            // They know no other state.
+            for lag in running.lags.values_mut().chain(startup.lags.values_mut()) {
+                lag.deployed = true;
+            }
+        }
+        let links = links.into_iter().map(|interface| {
+            let link = scores::switch::Link { up: interface.up, megabits: interface.megabits };
+            (interface.port, link)
+        });
+        let snapshot = Snapshot { family, running, startup, links: links.collect() };
+        self.snapshot = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device").field("declaration", &self.inner.declaration).finish_non_exhaustive()
+    }
+}
+
+/// The most tasks that may wait for one device.
+const WAITING_MAX: usize = 32;
+/// How long a session may be unused before it is asked whether it is still there.
+const CHECK_AFTER: Duration = Duration::from_secs(10);
+/// How long a session may be unused before it is closed.
+const CLOSE_AFTER: Duration = Duration::from_secs(60);

@@ -1,0 +1,105 @@
+//! What scores ask of a switch.
+
+use protocols::secret::{OpenTextError, Place};
+use protocols::{Name, SealedText, SecretValue, Subject};
+use scores::switch::{Change, Snapshot, SnmpSecrets, Switch};
+use scores::{DeviceError, OpenSecrets, Topology};
+
+use super::Device;
+use crate::dialect;
+use crate::parse::System;
+
+impl Topology for Device {
+    fn name(&self) -> &str {
+        self.inner.declaration.name.as_str()
+    }
+
+    async fn ensure_ready(&self) -> Result<(), DeviceError> {
+        Ok(self.reading(async |_live| Ok(())).await?)
+    }
+}
+
+impl Switch for Device {
+    fn device(&self) -> &Name {
+        &self.inner.declaration.name
+    }
+
+    async fn read(&self) -> Result<Snapshot, DeviceError> {
+        let mut found = self.reading(async |live| live.read().await).await?;
+        let recalled = self.inner.memory.recall(&mut found.running, &mut found.startup).await;
+        recalled.map_err(|error| DeviceError::io("read which secrets the device was given", error))?;
+        Ok(found)
+    }
+
+    async fn change(&self, change: &Change, secrets: Option<&SnmpSecrets>) -> Result<(), DeviceError> {
+        let note = |error| DeviceError::io("note which secrets the device was given", error);
+        if let Change::User { name, .. } = change {
+            // Until it is done, it is not known which ones it has.
+            self.inner.memory.note(name, None).await.map_err(note)?;
+        }
+        let changed = self.alone(async |live| {
+            let snapshot = match live.snapshot.take() {
+                Some(snapshot) => snapshot,
+                None => live.read().await?,
+            };
+            let commands = dialect::commands(snapshot.family, &snapshot.running, change, secrets)?;
+            if commands.is_empty() {
+                live.snapshot = Some(snapshot);
+                return Ok(());
+            }
+            live.session.configure(&commands).await?;
+            // What else a change brings about is seen only on the device.
+            live.snapshot = None;
+            Ok(())
+        });
+        changed.await?;
+        match change {
+            Change::User { name, to: Some(user), .. } => {
+                self.inner.memory.note(name, user.keys.clone()).await.map_err(note)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn save(&self) -> Result<(), DeviceError> {
+        let saved = self.alone(async |live| match live.version.system {
+            System::FastIron => live.session.save("write memory", "done").await,
+            System::NetworkOs => live.session.save("copy running-config startup-config", "").await,
+        });
+        saved.await?;
+        self.inner.memory.saved().await.map_err(|error| DeviceError::io("note that it was saved", error))
+    }
+
+    async fn claim(&self, subject: &Subject) -> Result<(), DeviceError> {
+        self.inner.turn.claim(subject).await
+    }
+
+    fn release(&self, subject: &Subject) {
+        self.inner.turn.release(subject);
+    }
+}
+
+impl OpenSecrets for Device {
+    async fn open(&self, secret: &SealedText, place: Place<'_>) -> Result<SecretValue, DeviceError> {
+        let doing = || format!("open the secret `{}`", secret.name());
+        let keys = self.inner.keys.clone();
+        if keys.is_empty() {
+            return Err(DeviceError::permanent(format!("{}: this agent runs without a key for secrets", doing())));
+        }
+        let (sealed, kind, subject) = (secret.clone(), place.kind.clone(), place.subject.clone());
+        let open = move || {
+            let mut opened = Err(OpenTextError::NotARecipient(sealed.name().clone()));
+            for key in &keys {
+                opened = sealed.open(Place { kind: &kind, subject: &subject }, key);
+                if !matches!(opened, Err(OpenTextError::NotARecipient(_))) {
+                    break;
+                }
+            }
+            opened
+        };
+        match tokio::task::spawn_blocking(open).await {
+            Ok(opened) => opened.map_err(scores::secrets::cannot_open),
+            Err(error) => Err(DeviceError::transient(doing()).because(error)),
+        }
+    }
+}

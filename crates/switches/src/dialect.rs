@@ -1,0 +1,46 @@
+//! How a change is said to a device: pure functions from a change to command lines.
+
+mod fastiron;
+mod nos;
+
+use scores::switch::{Change, Config, Family, SnmpSecrets};
+
+use crate::session::{Command, SessionError};
+
+/// The commands of a change, within the mode of configuration. `running` is what runs before it.
+pub(crate) fn commands(
+    family: Family,
+    running: &Config,
+    change: &Change,
+    secrets: Option<&SnmpSecrets>,
+) -> Result<Vec<Command>, SessionError> {
+    let said = match family {
+        Family::FastIronDeploy | Family::FastIron => fastiron::commands(family, running, change, secrets),
+        Family::NetworkOs => nos::commands(running, change, secrets),
+    };
+    said.map_err(|why| SessionError::Impossible(format!("{change}: {why}")))
+}
+
+/// The family of a FastIron, by what its configuration shows, or else by its version.
+pub(crate) fn fastiron_family(version: &str, running: &crate::parse::ParsedConfig) -> Option<Family> {
+    let config = &running.config;
+    if config.lags.values().any(|lag| lag.primary.is_some() || lag.deployed) {
+        return Some(Family::FastIronDeploy);
+    }
+    if config.ports.keys().any(|port| port.channel_id().is_some()) {
+        return Some(Family::FastIron);
+    }
+    let mut numbers = version.split('.').map(|part| {
+        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().ok()
+    });
+    let mut next = || numbers.next().flatten();
+    let version = (next()?, next()?, next()?);
+    Some(if version >= LAG_INTERFACES_SINCE { Family::FastIron } else { Family::FastIronDeploy })
+}
+
+/// The first version whose port channels are interfaces.
+const LAG_INTERFACES_SINCE: (u32, u32, u32) = (8, 0, 61);
+
+#[cfg(test)]
+mod tests;

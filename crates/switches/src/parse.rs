@@ -1,0 +1,206 @@
+//! What devices print, read by pure functions. What is not recognised is an error that shows the line: a list is never
+//! shorter than what the device has said.
+
+pub mod fastiron;
+mod mac;
+pub mod nos;
+mod words;
+
+use std::fmt;
+
+use scores::switch::{Config, Port};
+
+pub use mac::Mac;
+pub(crate) use words::{port_list, ports_text, quoted};
+
+/// Output that is not recognised.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{what}` is not understood{}: {why}", if line.is_empty() { String::new() } else { format!(" in line {number} {line:?}") })]
+pub struct ParseError {
+    what: &'static str,
+    number: usize,
+    line: String,
+    why: String,
+}
+
+impl ParseError {
+    pub(crate) fn at(what: &'static str, number: usize, line: &str, why: impl Into<String>) -> Self {
+        Self { what, number, line: protocols::outcome::shorten(line, LINE_BYTES_MAX), why: why.into() }
+    }
+
+    pub(crate) fn whole(what: &'static str, why: impl Into<String>) -> Self {
+        Self { what, number: 0, line: String::new(), why: why.into() }
+    }
+}
+
+/// What a device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its operating system.
+    pub system: System,
+    /// The version of it, as it prints.
+    pub version: String,
+    /// The model, where it is told.
+    pub model: Option<String>,
+    /// Units of a stack or fabric.
+    pub units: Vec<Unit>,
+}
+
+/// An operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum System {
+    /// FastIron.
+    FastIron,
+    /// Network OS.
+    NetworkOs,
+}
+
+/// A unit of a stack or fabric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its number.
+    pub id: u16,
+    /// Its model, where it is told.
+    pub model: Option<String>,
+    /// Its serial number, where it is told.
+    pub serial: Option<String>,
+}
+
+/// A line of the table of interfaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Which.
+    pub port: Port,
+    /// Whether its link is up.
+    pub up: bool,
+    /// Whether it is shut.
+    pub disabled: bool,
+    /// Its speed in Mbit/s, where it is told.
+    pub megabits: Option<u32>,
+    /// Its description, as far as it is printed.
+    pub name: Option<String>,
+}
+
+/// A line of the table of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MacEntry {
+    /// The address.
+    pub mac: Mac,
+    /// The VLAN that it was seen in.
+    pub vlan: u16,
+    /// The port behind which it is.
+    pub port: Port,
+    /// Whether it was learnt, and not configured.
+    pub learnt: bool,
+}
+
+/// The state of a port channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LagState {
+    /// Its id.
+    pub id: u16,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// Whether it speaks LACP.
+    pub lacp: bool,
+    /// Whether it is in force.
+    pub deployed: bool,
+    /// Its members.
+    pub members: Vec<LagMember>,
+}
+
+/// The state of a member of a port channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LagMember {
+    /// Which port.
+    pub port: Port,
+    /// Whether it carries traffic; unknown where nothing is told.
+    pub operational: Option<bool>,
+    /// The system at the other end, where LACP tells it.
+    pub partner: Option<Mac>,
+}
+
+/// A device at the other end of a cable, as it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The port here.
+    pub port: Port,
+    /// Its chassis id.
+    pub chassis: String,
+    /// Its port.
+    pub far_port: String,
+    /// Its name, where it tells one.
+    pub name: Option<String>,
+}
+
+/// A link between members of a stack or fabric.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FabricLink {
+    /// The port here.
+    pub port: Port,
+    /// The port there.
+    pub far_port: Port,
+    /// The name there.
+    pub name: String,
+}
+
+/// A VLAN as the device lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VlanState {
+    /// Its id.
+    pub id: u16,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+}
+
+/// A configuration that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ParsedConfig {
+    /// What scores govern.
+    pub config: Config,
+    /// The version that it says it is of.
+    pub version: Option<String>,
+    /// Lines that are of no concern to scores.
+    pub others: Vec<String>,
+}
+
+/// Lines with their numbers, counted from one.
+fn numbered(lines: &[String]) -> impl Iterator<Item = (usize, &str)> {
+    lines.iter().enumerate().map(|(at, line)| (at + 1, line.trim_end()))
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FastIron => "FastIron",
+            Self::NetworkOs => "Network OS",
+        })
+    }
+}
+
+/// Which system the output of `show version` is of.
+///
+/// # Errors
+/// When it is of none that is known, or not understood.
+pub fn version(lines: &[String]) -> Result<Version, ParseError> {
+    if lines.iter().any(|line| line.contains("Network Operating System")) {
+        return nos::version(lines);
+    }
+    if lines.iter().any(|line| line.trim_start().starts_with("SW: Version")) {
+        return fastiron::version(lines);
+    }
+    Err(ParseError::whole("show version", "it is neither FastIron's nor Network OS's"))
+}
+
+/// The longest line in an error, in bytes.
+const LINE_BYTES_MAX: usize = 160;
+/// The most lines of any output that is read.
+pub(crate) const LINES_MAX: usize = 200_000;
+
+#[cfg(test)]
+pub(crate) fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests;
