@@ -104,7 +104,10 @@ impl Device {
         };
         let done = work(&mut live).await;
         match &done {
-            Err(error) if !error.keeps_session() => {}
+            Err(error) if !error.keeps_session() => {
+                tracing::info!(device = %self.inner.declaration.name, error = %scores::chain(error), "the session ends");
+                live.session.close().await;
+            }
             _ => {
                 *held = Some(live);
                 self.close_when_idle();
@@ -129,7 +132,7 @@ impl Device {
         if !live.session.is_closed() && (fresh || live.session.check().await.is_ok()) {
             return Ok(live);
         }
-        drop(live);
+        live.session.close().await;
         self.open().await
     }
 

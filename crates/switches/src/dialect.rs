@@ -14,6 +14,11 @@ pub(crate) fn commands(
     change: &Change,
     secrets: Option<&SnmpSecrets>,
 ) -> Result<Vec<Command>, SessionError> {
+    if let Change::Lag { from, to, .. } = change
+        && from == to
+    {
+        return Ok(Vec::new());
+    }
     let said = match family {
         Family::FastIronDeploy | Family::FastIron => fastiron::commands(family, running, change, secrets),
         Family::NetworkOs => nos::commands(running, change, secrets),

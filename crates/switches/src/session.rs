@@ -274,13 +274,12 @@ impl Session {
         let until = Instant::now() + COMMAND_WITHIN;
         self.screen.take_lines();
         self.send(command.text()).await?;
-        let expected = format!("{}{}", self.line, command.text());
         let mut echoed = false;
         let mut fenced = false;
         let mut asked = 0;
         loop {
             if !echoed {
-                echoed = self.take_echo(command, &expected)?;
+                echoed = self.take_echo(command)?;
             }
             if echoed {
                 let last = self.screen.last();
@@ -293,7 +292,7 @@ impl Session {
                     continue;
                 }
                 if is_pager(&last) {
-                    let whole = is_whole_pager(&last);
+                    let whole = is_whole_pager(&last, self.is_fastiron());
                     if whole || self.quiet(until, PAGER_DOUBT, &doing).await? {
                         self.screen.wipe();
                         self.write(b" ").await?;
@@ -320,9 +319,12 @@ impl Session {
     }
 
     /// Takes the first line if it is the echo of a command.
-    fn take_echo(&mut self, command: &Command, expected: &str) -> Result<bool, SessionError> {
+    fn take_echo(&mut self, command: &Command) -> Result<bool, SessionError> {
         let Some(first) = self.screen.lines().first() else { return Ok(false) };
-        let (echo, silence) = (first == expected.trim_end(), first == self.line.trim_end());
+        // The blank behind a prompt may have come after the prompt was known.
+        let prompt = self.line.trim_end();
+        let echo = first.strip_prefix(prompt).is_some_and(|rest| rest.trim() == command.text().trim());
+        let silence = first == prompt;
         let echoes = match self.echoes {
             None if echo => true,
             // It echoes nothing: only the end of the line shows.
@@ -499,8 +501,9 @@ fn is_pager(last: &str) -> bool {
 }
 
 /// Whether it is a pager for certain, and not the start of a line of output.
-fn is_whole_pager(last: &str) -> bool {
-    is_pager(last) && last.trim_end().ends_with("Control-c")
+fn is_whole_pager(last: &str, fastiron: bool) -> bool {
+    let end = if fastiron { "Control-c" } else { "--More--" };
+    is_pager(last) && last.trim_end().ends_with(end)
 }
 
 /// How long a device may take to show a prompt after login.
@@ -520,7 +523,7 @@ const PROMPT_DOUBT: Duration = Duration::from_secs(2);
 /// How long what looks like a pager stands before it is held to be one.
 const PAGER_DOUBT: Duration = Duration::from_millis(500);
 /// How long what looks like a question stands before it is answered.
-const QUESTION_DOUBT: Duration = Duration::from_millis(150);
+const QUESTION_DOUBT: Duration = Duration::from_millis(20);
 /// The most questions in one command.
 const QUESTIONS_MAX: u32 = 6;
 /// The most of a device's words in an error, in bytes.

@@ -26,7 +26,7 @@ impl PortId {
 
 impl fmt::Display for PortId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.unit, self.slot, self.port)
+        f.pad(&format!("{}/{}/{}", self.unit, self.slot, self.port))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use protocols::secret::{OpenTextError, Place};
 use protocols::{Name, SealedText, SecretValue, Subject};
-use scores::switch::{Change, Snapshot, SnmpSecrets, Switch};
+use scores::switch::{Change, Config, Snapshot, SnmpSecrets, Switch};
 use scores::{DeviceError, OpenSecrets, Topology};
 
 use super::Device;
@@ -42,7 +42,8 @@ impl Switch for Device {
                 Some(snapshot) => snapshot,
                 None => live.read().await?,
             };
-            let commands = dialect::commands(snapshot.family, &snapshot.running, change, secrets)?;
+            let change = from_here(change, &snapshot.running);
+            let commands = dialect::commands(snapshot.family, &snapshot.running, &change, secrets)?;
             if commands.is_empty() {
                 live.snapshot = Some(snapshot);
                 return Ok(());
@@ -77,6 +78,19 @@ impl Switch for Device {
     fn release(&self, subject: &Subject) {
         self.inner.turn.release(subject);
     }
+}
+
+/// The same change from what is there now: it may have been made already, as a whole or in part.
+fn from_here(change: &Change, running: &Config) -> Change {
+    let mut change = change.clone();
+    match &mut change {
+        Change::Lag { id, from, .. } => *from = running.lags.get(id).cloned(),
+        Change::Port { port, from, .. } => *from = running.port(*port),
+        Change::Vlan { id, from, .. } => *from = running.vlans.get(id).cloned(),
+        Change::Group { name, from, .. } => *from = running.groups.get(name).cloned(),
+        Change::User { name, from, .. } => *from = running.users.get(name).cloned(),
+    }
+    change
 }
 
 impl OpenSecrets for Device {

@@ -35,6 +35,9 @@ pub(super) fn commands(
             all
         }
         Change::Port { port, from, to } => configure(old, running, *port, from, to)?,
+        Change::Vlan { from, to, .. } if from == to => Vec::new(),
+        Change::Group { from, to, .. } if from == to => Vec::new(),
+        Change::User { from: None, to: None, .. } => Vec::new(),
         Change::Vlan { to: None, id, .. } => vec![Command::new(format!("no vlan {id}"))],
         Change::Vlan { id, from, to: Some(to) } => match (&to.name, from) {
             (Some(name), _) => vec![Command::enter(format!("vlan {id} name {name} by port")), Command::new("exit")],
@@ -64,10 +67,10 @@ fn reshape(old: bool, running: &Config, id: u16, from: &Lag, to: &Lag) -> Result
     let less: BTreeSet<Port> = from.members.difference(&to.members).copied().collect();
     let more: BTreeSet<Port> = to.members.difference(&from.members).copied().collect();
     let mut all = Vec::new();
-    if let Some(primary) = to.primary.or(from.primary).filter(|_| old && from.deployed && to.deployed) {
-        // A port joins only with the VLANs that the primary port has.
+    if let Some(primary) = to.primary.or(from.primary).filter(|_| old && to.deployed) {
+        // A port joins, and a port channel is deployed, only with the VLANs that the primary port has.
         let vlans = running.port(primary).vlans;
-        for port in &more {
+        for port in to.members.iter().filter(|port| !from.deployed || more.contains(port)) {
             let has = running.port(*port);
             let wants = PortConfig { vlans: vlans.clone(), ..has.clone() };
             all.extend(configure(old, running, *port, &has, &wants)?);

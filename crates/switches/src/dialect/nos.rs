@@ -16,7 +16,11 @@ pub(super) fn commands(
 ) -> Result<Vec<Command>, String> {
     Ok(match change {
         Change::Lag { id, from, to } => lag(*id, from.as_ref(), to.as_ref()),
+        Change::Port { from, to, .. } if from == to => Vec::new(),
         Change::Port { port, from, to } => configure(*port, from, to),
+        Change::Vlan { from, to, .. } if from == to => Vec::new(),
+        Change::Group { from, to, .. } if from == to => Vec::new(),
+        Change::User { from: None, to: None, .. } => Vec::new(),
         Change::Vlan { id, to: None, .. } => vec![Command::new(format!("no interface Vlan {id}"))],
         Change::Vlan { id, from, to: Some(to) } => {
             let mut all = vec![Command::enter(format!("interface Vlan {id}"))];

@@ -212,11 +212,11 @@ fn inside(settings: &Settings, vlan: u16) -> Option<&'static str> {
 }
 
 fn fabric(device: &Device) -> String {
-    let links = if device.units > 1 { device.units } else { 0 };
+    let links = device.units.saturating_sub(1);
     let mut out = format!("\nRbridge-id: 1     #ISLs: {links}\n\n");
     out.push_str(" Src        Src         Nbr        Nbr\nIndex    Interface    Index    Interface      Nbr-WWN                 BW     Trunk  Nbr-Name\n");
     out.push_str("------------------------------------------------------------------------------------------\n");
-    for unit in 2..=links {
+    for unit in 2..=device.units {
         let _ = writeln!(
             out,
             "{:<8} Te 1/0/{:<6} {:<8} Te {unit}/0/{:<6} 10:00:00:27:F8:70:00:{unit:02X} 10G    Yes    \"{}-{unit}\"",
