@@ -12,6 +12,7 @@ use coordinator::{
     Transport, Wire, WireError,
 };
 use mesh::blobs::{BlobConfig, BlobPlane};
+use mesh::net::Via;
 use mesh::relay::{RelayServer, RelayServerConfig, RelayTls};
 use mesh::{Mesh, MeshBuilder};
 use protocols::control::{Control, ControlMessage};
@@ -34,6 +35,8 @@ pub mod recover;
 
 /// How long the parts of a role may take to stop.
 pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(15);
+/// How long another coordinator may take to answer a dial.
+const REACH_WITHIN: Duration = Duration::from_secs(8);
 
 /// What a coordinator runs with.
 #[derive(Debug, Clone)]
@@ -312,7 +315,30 @@ impl Wire for MeshWire {
     }
 
     fn reach(&self, coordinator: NodeId) -> BoxFuture<'_, Result<(), WireError>> {
-        Box::pin(async move { self.mesh.link(coordinator, alpn::CONTROL).connect().await.map_err(|e| failed(&e)) })
+        Box::pin(async move {
+            // One that moved may know where we are before we know where it is: whoever is connected proved its key.
+            let mut from = PeerAddr::unknown(coordinator);
+            for path in self.mesh.paths(coordinator) {
+                match path.via {
+                    Via::Direct(addr) => from.addrs.push(addr),
+                    Via::Relay(url) => from.relay = Some(url),
+                }
+            }
+            let connected = !from.addrs.is_empty() || from.relay.is_some();
+            if connected {
+                self.mesh.learn(from);
+            }
+            let link = self.mesh.link(coordinator, alpn::CONTROL);
+            if let Ok(reached) = tokio::time::timeout(REACH_WITHIN, link.connect()).await {
+                return reached.map_err(|e| failed(&e));
+            }
+            if connected {
+                // As long as it has any connection, the endpoint tries no other path than the one that was good before
+                // the move.
+                self.mesh.drop_peer(coordinator);
+            }
+            Err(WireError("no answer in time".into()))
+        })
     }
 
     fn reset(&self, coordinator: NodeId) {

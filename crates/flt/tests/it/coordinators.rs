@@ -8,5 +8,6 @@ mod claims;
 mod comeback;
 mod forked;
 mod group;
+mod moves;
 mod pair;
 mod succession;

@@ -191,6 +191,17 @@ impl<'a> Admin<'a> {
         told(Err(SessionError::from(WorkspaceError::NoTicket(self.workspace.ticket_file().to_owned()))))
     }
 
+    /// Joins the network, fetches the ledger, does something, and leaves however that ends.
+    pub(super) async fn while_online<T>(
+        &'a self,
+        act: impl AsyncFnOnce(&mut Online<'a>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut online = self.online().await?;
+        let result = act(&mut online).await;
+        online.close().await;
+        result
+    }
+
     /// Joins the network and fetches the ledger.
     pub(super) async fn online(&'a self) -> anyhow::Result<Online<'a>> {
         let online = self.connect().await?;

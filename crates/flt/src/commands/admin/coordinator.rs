@@ -121,7 +121,7 @@ pub(crate) struct RetireArgs {
 /// `flt admin coordinator place`.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "A coordinator says by itself where it is. This is for one that cannot, because nobody finds it.\n\nExamples:\n  flt admin coordinator place coordinator-1 --addr 192.0.2.7:4433"
+    after_long_help = "A coordinator says by itself where it is. This is for the only one before it moves, so that everybody knows both places; and for one that nobody finds.\n\nExamples:\n  flt admin coordinator place coordinator-1 --addr 192.0.2.7:4433 --addr 198.51.100.7:4433"
 )]
 pub(crate) struct PlaceArgs {
     /// The coordinator's name or key
@@ -148,15 +148,21 @@ where
             let role = Role::Coordinator;
             let enroll = Enroll { key: args.key, name: args.name, role, labels: Default::default(), replaces: None };
             let admin = at(place)?;
-            enter(Body::Enroll(enroll), args.dry_run, &admin).await?;
+            admin.while_online(async |online| online.enter(Body::Enroll(enroll), args.dry_run).await).await?;
             admin.out.hint("start it with the fleet's ticket: flt coordinator run --join TICKET; print that: flt admin coordinator ticket");
             Ok(Code::Done)
         }
         CoordinatorCommand::Add(With { args, place }) => group::change(&args.who, &args.replace, &at(place)?).await,
         CoordinatorCommand::Remove(With { args, place }) => group::change(&[], &args.who, &at(place)?).await,
-        CoordinatorCommand::Appoint(With { args, place }) => appoint(args, &at(place)?).await,
-        CoordinatorCommand::Retire(With { args, place }) => retire(args, &at(place)?).await,
-        CoordinatorCommand::Place(With { args, place }) => move_to(args, &at(place)?).await,
+        CoordinatorCommand::Appoint(With { args, place }) => {
+            at(place)?.while_online(async |online| appoint(&args, online).await).await
+        }
+        CoordinatorCommand::Retire(With { args, place }) => {
+            at(place)?.while_online(async |online| retire(&args, online).await).await
+        }
+        CoordinatorCommand::Place(With { args, place }) => {
+            at(place)?.while_online(async |online| move_to(&args, online).await).await
+        }
         CoordinatorCommand::Ticket(With { place, .. }) => ticket(&at(place)?).await,
     }
 }
@@ -213,13 +219,6 @@ pub(super) async fn find(online: &mut Online<'_>, ticket: &Ticket) -> anyhow::Re
             told(Err(first))
         }
     }
-}
-
-async fn enter(body: Body, dry_run: bool, admin: &Admin<'_>) -> anyhow::Result<()> {
-    let mut online = admin.online().await?;
-    let result = online.enter(body, dry_run).await;
-    online.close().await;
-    result
 }
 
 /// One coordinator.
@@ -327,14 +326,7 @@ async fn list_online(online: &Online<'_>) -> anyhow::Result<ListView> {
     Ok(ListView { head: state.head().seq, group, coordinators: views })
 }
 
-async fn appoint(args: AppointArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
-    let mut online = admin.online().await?;
-    let result = appoint_online(&args, &mut online).await;
-    online.close().await;
-    result.map(|()| Code::Done)
-}
-
-async fn appoint_online(args: &AppointArgs, online: &mut Online<'_>) -> anyhow::Result<()> {
+async fn appoint(args: &AppointArgs, online: &mut Online<'_>) -> anyhow::Result<Code> {
     let state = online.state()?;
     let coordinator = coordinator(&state, &args.who)?;
     if state.orderer() == coordinator {
@@ -351,17 +343,11 @@ async fn appoint_online(args: &AppointArgs, online: &mut Online<'_>) -> anyhow::
         online.session.use_client(client);
         told(online.session.sync().await.map(drop))?;
     }
-    online.enter(Body::Appoint(Appoint { coordinator }), args.dry_run).await
+    online.enter(Body::Appoint(Appoint { coordinator }), args.dry_run).await?;
+    Ok(Code::Done)
 }
 
-async fn retire(args: RetireArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
-    let mut online = admin.online().await?;
-    let result = retire_online(&args, &mut online).await;
-    online.close().await;
-    result.map(|()| Code::Done)
-}
-
-async fn retire_online(args: &RetireArgs, online: &mut Online<'_>) -> anyhow::Result<()> {
+async fn retire(args: &RetireArgs, online: &mut Online<'_>) -> anyhow::Result<Code> {
     let state = online.state()?;
     let key = coordinator(&state, &args.who)?;
     if state.orderer() == key {
@@ -372,17 +358,12 @@ async fn retire_online(args: &RetireArgs, online: &mut Online<'_>) -> anyhow::Re
         let question = format!("This ends the membership of the coordinator {}, for good.", args.who);
         online.admin.out.confirm_name(&question, &args.who, args.yes)?;
     }
-    online.enter(Body::Revoke(Revoke { key, reason: args.reason.clone(), compromised_since: None }), args.dry_run).await
+    let revoke = Revoke { key, reason: args.reason.clone(), compromised_since: None };
+    online.enter(Body::Revoke(revoke), args.dry_run).await?;
+    Ok(Code::Done)
 }
 
-async fn move_to(args: PlaceArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
-    let mut online = admin.online().await?;
-    let result = move_online(&args, &mut online).await;
-    online.close().await;
-    result.map(|()| Code::Done)
-}
-
-async fn move_online(args: &PlaceArgs, online: &mut Online<'_>) -> anyhow::Result<()> {
+async fn move_to(args: &PlaceArgs, online: &mut Online<'_>) -> anyhow::Result<Code> {
     let state = online.state()?;
     let coordinator = coordinator(&state, &args.who)?;
     let known = state.members().get(&coordinator).and_then(|m| m.place.as_ref()).and_then(|p| p.relay.clone());
@@ -390,7 +371,9 @@ async fn move_online(args: &PlaceArgs, online: &mut Online<'_>) -> anyhow::Resul
         Some(url) => Some(RelayPin { url: url.clone(), ca: None, quic_port: None }),
         None => known,
     };
-    online.enter(Body::Place(PlaceBody { coordinator, addrs: args.addr.clone(), relay }), args.dry_run).await
+    let place = PlaceBody { coordinator, addrs: args.addr.clone(), relay };
+    online.enter(Body::Place(place), args.dry_run).await?;
+    Ok(Code::Done)
 }
 
 #[derive(Debug, Serialize)]

@@ -152,10 +152,7 @@ async fn change_node(
     admin: &Admin<'_>,
     change: impl FnOnce(&FleetState, NodeId, &Member) -> anyhow::Result<Option<(Name, Labels)>>,
 ) -> anyhow::Result<Code> {
-    let mut online = admin.online().await?;
-    let result = change_online(name, dry_run, &mut online, change).await;
-    online.close().await;
-    result
+    admin.while_online(async |online| change_online(name, dry_run, online, change).await).await
 }
 
 async fn change_online(
@@ -220,10 +217,7 @@ fn agent<'a>(state: &'a FleetState, name: &str) -> anyhow::Result<(NodeId, &'a M
 }
 
 pub(super) async fn remove(args: RemoveArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
-    let mut online = admin.online().await?;
-    let result = remove_online(args, &mut online).await;
-    online.close().await;
-    result
+    admin.while_online(async |online| remove_online(args, online).await).await
 }
 
 async fn remove_online(args: RemoveArgs, online: &mut Online<'_>) -> anyhow::Result<Code> {
@@ -242,10 +236,7 @@ async fn remove_online(args: RemoveArgs, online: &mut Online<'_>) -> anyhow::Res
 }
 
 pub(super) async fn replace(args: ReplaceArgs, admin: &Admin<'_>) -> anyhow::Result<Code> {
-    let mut online = admin.online().await?;
-    let result = replace_online(args, &mut online).await;
-    online.close().await;
-    result
+    admin.while_online(async |online| replace_online(args, online).await).await
 }
 
 async fn replace_online(args: ReplaceArgs, online: &mut Online<'_>) -> anyhow::Result<Code> {
@@ -292,25 +283,23 @@ async fn set_apart(
     admin: &Admin<'_>,
     body: impl FnOnce(NodeId) -> Body,
 ) -> anyhow::Result<Code> {
-    let mut online = admin.online().await?;
-    let result = async {
+    let set = async |online: &mut Online<'_>| {
         let state = online.state()?;
         let (key, node) = agent(&state, name)?;
         let body = body(key);
         match (&body, &node.quarantine) {
             (Body::Release(_), None) => {
                 online.admin.out.status(format!("Nothing to change: `{}` is not in quarantine.", node.name));
-                return Ok(());
+                return Ok(Code::Done);
             }
             (Body::Quarantine(new), Some(old)) if new.reason == old.reason => {
                 online.admin.out.status(format!("Nothing to change: `{}` is in quarantine already.", node.name));
-                return Ok(());
+                return Ok(Code::Done);
             }
             _ => {}
         }
-        online.enter(body, dry_run).await
-    }
-    .await;
-    online.close().await;
-    result.map(|()| Code::Done)
+        online.enter(body, dry_run).await?;
+        Ok(Code::Done)
+    };
+    admin.while_online(set).await
 }

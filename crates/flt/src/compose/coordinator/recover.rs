@@ -208,8 +208,8 @@ fn is_enough(parts: &RecoverParts, chain: &Chain, desk: &Desk) -> bool {
     answered > 0 && answered >= parts.members.unwrap_or_else(|| others().count())
 }
 
-/// Takes what one has, unless it turns out by that very ledger that its word counts for nothing. False if it gave no
-/// answer.
+/// Takes all that one has and that verifies, unless it turns out by that very ledger that its word counts for nothing.
+/// False if it gave no answer.
 async fn take(
     parts: &RecoverParts,
     mesh: &Mesh,
@@ -219,30 +219,13 @@ async fn take(
     fellow: bool,
 ) -> anyhow::Result<bool> {
     let was_empty = chain.head().is_none();
-    let answered = take_all(parts, mesh, desk, chain, from, fellow).await?;
-    chain.learn_names();
-    if was_empty && chain.head().is_some() && chain.ignores(parts, from) {
-        chain.forget(parts)?;
-    }
-    Ok(answered)
-}
-
-/// Takes all that one has and that verifies. False if it gave no answer.
-async fn take_all(
-    parts: &RecoverParts,
-    mesh: &Mesh,
-    desk: &Desk,
-    chain: &mut Chain,
-    from: NodeId,
-    fellow: bool,
-) -> anyhow::Result<bool> {
-    loop {
+    let answered = loop {
         let ours = chain.head();
         let batch = match ask(mesh, from, fellow, ours).await {
             Ok(batch) => batch,
             Err(why) => {
                 tracing::warn!(from = %from.short(), %why, "does not give its entries");
-                return Ok(false);
+                break false;
             }
         };
         if fellow {
@@ -253,7 +236,7 @@ async fn take_all(
             if ours.is_some() && !chain.has(batch.head) {
                 rival(parts, mesh, chain, from, fellow).await?;
             }
-            return Ok(true);
+            break true;
         }
         match append(&mut chain.ledger, parts.fleet, batch.entries) {
             Ok(()) => {
@@ -261,20 +244,25 @@ async fn take_all(
                     chain.givers.push(from);
                 }
                 if chain.head() == ours || chain.head().is_some_and(|h| h.seq >= batch.head.seq) {
-                    return Ok(true);
+                    break true;
                 }
             }
             Err(LedgerError::Fork { .. }) => {
                 rival(parts, mesh, chain, from, fellow).await?;
-                return Ok(true);
+                break true;
             }
             Err(error @ LedgerError::Store(_)) => return Err(error).context("cannot store the entries"),
             Err(error) => {
                 tracing::error!(from = %from.short(), error = %scores::chain(&error), "gave what cannot be");
-                return Ok(true);
+                break true;
             }
         }
+    };
+    chain.learn_names();
+    if was_empty && chain.head().is_some() && chain.ignores(parts, from) {
+        chain.forget(parts)?;
     }
+    Ok(answered)
 }
 
 /// Takes a history that differs from the beginning on, and goes on with it if it is the newer one.
