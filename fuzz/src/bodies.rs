@@ -5,14 +5,16 @@
 
 use std::sync::OnceLock;
 
+use failover::{Author, LeaseTable, Span, Stamp};
 use protocols::control::{
-    Control, Denied, Echoed, NodeReport, OfferProgress, Receipt, SubmitError, TailBatch, Welcome,
+    ChangeError, Control, Denied, Echoed, GroupStatus, Lease, LeaseError, LeaseViews, NodeReport, OfferProgress,
+    Receipt, SubmitError, TailBatch, Welcome,
 };
 use protocols::enroll::{EnrollError, Enrolled, Enrollment};
 use protocols::entry::{Body, Enroll, Founder, Genesis, Grant, KindPattern, Payload, Publish, Role, Verb};
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::heartbeat::{Beat, BeatAck, BeatHistory};
-use protocols::node::{Draft, Node, Planned};
+use protocols::node::{Draft, DriverReport, Node, Planned};
 use protocols::record::{KeyVersion, records_digest};
 use protocols::relay_token::relay_token_invite;
 use protocols::seal::Sealed;
@@ -31,7 +33,7 @@ use serde::de::DeserializeOwned;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("control", control),
     ("enroll", enroll),
     ("node", node),
@@ -43,6 +45,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("payloads", payloads),
     ("manifest", manifest),
     ("ledger", ledger),
+    ("leases", leases),
 ];
 
 /// Requests to a coordinator, as its handler decodes them.
@@ -240,6 +243,53 @@ pub fn ledger(bytes: &[u8]) -> bool {
     whole.is_ok()
 }
 
+/// What agents and admins ask about leases, one after the other; and what is answered about them and about the group.
+pub fn leases(bytes: &[u8]) -> bool {
+    let Some((which, bytes)) = bytes.split_first() else { return false };
+    match which % 6 {
+        0 => asks(bytes),
+        1 => packed::<Result<failover::Outcome, LeaseError>>(bytes).is_some(),
+        2 => packed::<Result<LeaseViews, LeaseError>>(bytes).is_some(),
+        3 => packed::<Result<Option<GroupStatus>, Denied>>(bytes).is_some(),
+        4 => packed::<Result<GroupStatus, ChangeError>>(bytes).is_some(),
+        _ => packed::<Result<Vec<DriverReport>, Denied>>(bytes).is_some(),
+    }
+}
+
+/// Requests about leases, each after who asks and the tenths of a second since the one before, in the order in which a log
+/// has them.
+fn asks(mut bytes: &[u8]) -> bool {
+    let mut table = LeaseTable::new();
+    let mut accepted = false;
+    for _ in 0..ASKS_MAX {
+        let Ok(((who, tenths, ask), rest)) = postcard::take_from_bytes::<(u8, u8, Lease)>(bytes) else { break };
+        bytes = rest;
+        let author = match who % 4 {
+            0 => Author::Admin,
+            n => Author::Node(failover::NodeId::from_bytes(*key(2 + n).id().as_bytes())),
+        };
+        let entry = failover::Entry::Ask { cluster: ask.cluster, author, attempt: ask.attempt, request: ask.request };
+        let stamp = Stamp { elapsed: Span::from_millis(u64::from(tenths) * 100) };
+        let (before, mut other) = (table.clone(), table.clone());
+        let outcome = table.apply(stamp, &entry);
+        assert_eq!((other.apply(stamp, &entry), &other), (outcome.clone(), &table), "every member decides the same");
+        assert_eq!((table.applied(), outcome.at), (before.applied() + 1, before.now() + stamp.elapsed));
+        assert!(table.leases().count() <= before.leases().count() + 1);
+        // A member's snapshot is this table; one that falls behind goes on from it.
+        let snapshot: LeaseTable = packed_as(&table);
+        assert_eq!(snapshot, table);
+        let answer: Result<failover::Outcome, LeaseError> = Ok(outcome);
+        assert_eq!(packed_as(&answer), answer);
+        accepted |= answer.is_ok_and(|outcome| outcome.answer.is_ok());
+    }
+    accepted
+}
+
+/// What somebody else has of a value that is sent.
+fn packed_as<T: Serialize + DeserializeOwned>(value: &T) -> T {
+    postcard::from_bytes(&postcard::to_stdvec(value).expect("it encodes")).expect("what was encoded decodes")
+}
+
 /// Decodes as the handlers do. What was decoded can be sent on, and means the same to who receives it.
 fn packed<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let value: T = postcard::from_bytes(bytes).ok()?;
@@ -351,6 +401,8 @@ pub(crate) const FILES: &str = r#"{"root":"/etc","entries":{"motd":{"content":"h
 pub(crate) const TOPLEVEL: &str = "/nix/store/7rjqb838snvvxcmpvck1smfxhkwzqal5-nixos-system-edge-26.05";
 /// Entries that are tried in one run.
 const ENTRIES_MAX: usize = 8;
+/// Requests about leases that are tried in one run.
+const ASKS_MAX: usize = 32;
 /// Keys that may sign.
 pub(crate) const KEYS: u8 = 6;
 /// The flag of an entry that is not led to the ledger's end.

@@ -1,12 +1,14 @@
 //! Where each target begins: real values, small, the same at each run.
 
+use failover::settings::{Candidate, Settings};
+use failover::{Attempt, ClusterName, Epoch, LogTime, Position, Request, Span, Workload};
 use protocols::control as c;
 use protocols::control::{Control, Denied, Echoed, NodeReport, TailBatch, Welcome};
 use protocols::enroll::{Enrollment, RedeemInvite};
 use protocols::entry::{Body, Checkpoint, Grant, Invite, Quarantine, Redeem, Release, Revoke, Verb, Withdraw};
 use protocols::facts::StableFacts;
 use protocols::heartbeat::Beat;
-use protocols::node::{Draft, GetChain, Node, NodeTail, PlanScore};
+use protocols::node::{AskPromise, Draft, DriverReport, GetChain, Node, NodeTail, PlanScore};
 use protocols::record::{FACTS_STABLE, KeyVersion};
 use protocols::relay_token::relay_token;
 use protocols::selector::Labels;
@@ -38,6 +40,7 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
         ],
         "manifest" => vec![("one", manifest().to_bytes())],
         "ledger" => vec![("small", ledger())],
+        "leases" => leases(),
         _ => Vec::new(),
     }
 }
@@ -54,6 +57,8 @@ fn control() -> Vec<(&'static str, Vec<u8>)> {
         ("report", packed(&Control::Report(c::Report { nodes: vec![key(3).id()], prefix: "facts".into() }))),
         ("offer", packed(&Control::Offer(c::Offer { blobs: vec![BlobRef { hash: hash(), size: 9 }], from: addr() }))),
         ("provide", packed(&Control::Provide(c::Provide { have: vec![hash()], gone: Vec::new() }))),
+        ("lease", packed(&Control::Lease(lease(Request::Configure(settings().into()))))),
+        ("group", packed(&Control::ChangeGroup(c::ChangeGroup { add: vec![key(3).id()], remove: Vec::new() }))),
     ]
 }
 
@@ -69,6 +74,95 @@ fn node() -> Vec<(&'static str, Vec<u8>)> {
         ("plan", packed(&Node::Plan(PlanScore(draft)))),
         ("tail", packed(&Node::Tail(NodeTail { after: None }))),
         ("chain", packed(&Node::Chain(GetChain { from: 2 }))),
+        ("promise", packed(&Node::Promise(promise()))),
+    ]
+}
+
+fn promise() -> AskPromise {
+    AskPromise { cluster: cluster(), attempt: attempt(), epoch: Epoch(3), term: Span::from_secs(15) }
+}
+
+fn cluster() -> ClusterName {
+    ClusterName::try_from("service/ledger".to_owned()).expect("a name")
+}
+
+fn attempt() -> Attempt {
+    Attempt { boot: 2, seq: 7 }
+}
+
+fn lease(request: Request) -> c::Lease {
+    c::Lease { cluster: cluster(), attempt: attempt(), request }
+}
+
+fn candidate(n: u8) -> failover::NodeId {
+    failover::NodeId::from_bytes(*key(n).id().as_bytes())
+}
+
+fn settings() -> Settings {
+    let candidates = [3, 4, 5].map(|n| Candidate { node: candidate(n), priority: 0 });
+    Settings::lan(Workload::StatefulSql, candidates.into())
+}
+
+/// A cluster that is set up, and whose lease goes from the first candidate to the second.
+fn leases() -> Vec<(&'static str, Vec<u8>)> {
+    let held = |lsn| Position { epoch: Epoch(1), lsn };
+    let beat = |lsn| Request::Beat { version: 1, position: Some(held(lsn)) };
+    let acquire =
+        |epoch, silence| Request::Acquire { epoch: Epoch(epoch), version: 1, silence: Span::from_secs(silence) };
+    let story = [
+        (0, 0, Request::Configure(settings().into())),
+        (1, 5, beat(0)),
+        (1, 5, acquire(0, 60)),
+        (1, 9, Request::Renew { epoch: Epoch(1), version: 1 }),
+        (2, 3, Request::Follow { epoch: Epoch(1) }),
+        (2, 3, beat(40)),
+        (3, 3, beat(40)),
+        (0, 9, Request::Switchover { epoch: Epoch(1), to: candidate(4) }),
+        (1, 9, Request::Release { epoch: Epoch(1), position: held(40), to: candidate(4) }),
+        (2, 200, acquire(1, 20)),
+        (0, 1, Request::Pause),
+        (0, 1, Request::Resume),
+        (0, 1, Request::Attest { epoch: Epoch(1) }),
+        (0, 1, Request::Reinit { node: candidate(5) }),
+    ];
+    let asked = story.map(|(who, tenths, request)| packed(&(who as u8, tenths as u8, lease(request)))).concat();
+    let set_up = packed(&(0_u8, 0_u8, lease(Request::Configure(settings().into()))));
+    let outcome = failover::Outcome {
+        at: LogTime::default(),
+        attempt: Some(attempt()),
+        answer: Ok(failover::Answer::Noted),
+        view: None,
+    };
+    let status = c::GroupStatus {
+        term: 4,
+        leader: Some(key(2).id()),
+        by: key(2).id(),
+        last: 9,
+        applied: 9,
+        members: vec![c::GroupMember { node: key(2).id(), votes: true, has: Some(9), silent_millis: Some(3) }],
+    };
+    let told = |which: u8, answer: Vec<u8>| [vec![which], answer].concat();
+    vec![
+        ("story", told(0, asked)),
+        ("set-up", told(0, set_up)),
+        ("outcome", told(1, packed(&Ok::<_, c::LeaseError>(outcome)))),
+        (
+            "elsewhere",
+            told(
+                1,
+                packed(&Err::<failover::Outcome, _>(c::LeaseError::NotLeader {
+                    leader: key(2).id(),
+                    name: "hub".into(),
+                })),
+            ),
+        ),
+        (
+            "views",
+            told(2, packed(&Ok::<_, c::LeaseError>(c::LeaseViews { exact: true, views: Vec::new(), more: false }))),
+        ),
+        ("status", told(3, packed(&Ok::<_, Denied>(Some(status))))),
+        ("size", told(4, packed(&Err::<c::GroupStatus, _>(c::ChangeError::Size { would: 4 })))),
+        ("drivers", told(5, packed(&Ok::<Vec<DriverReport>, Denied>(Vec::new())))),
     ]
 }
 

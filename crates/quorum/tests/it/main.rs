@@ -5,4 +5,5 @@
 mod change;
 mod chaos;
 mod faults;
+mod fuzz;
 mod rig;
