@@ -64,9 +64,10 @@ async fn group_seeds_anew() {
         drop(rig.epoch(at).await);
     }
     // An election.
-    rig.kill(rig.leader(&[1, 2, 3], |_| true).await).await;
-    let left: Vec<u8> = (1..=3).filter(|n| rig.path(*n).exists()).collect();
-    rig.leader(&left, |_| true).await;
+    let led = rig.leader(&[1, 2, 3], |_| true).await;
+    rig.kill(led).await;
+    let left: Vec<u8> = (1..=3).filter(|n| *n != led).collect();
+    rig.leader(&left, |n| n != led).await;
     fs::create_dir_all(folder()).unwrap();
     for ((reply, variant), bytes) in HEARD.lock().unwrap().iter() {
         let name = format!("{}-{variant}", if *reply { "reply" } else { "call" });
