@@ -1,7 +1,18 @@
-//! Where scores are played: a topology, and what can go wrong on it.
+//! Where scores are played: a topology, those that are made of others, and what can go wrong on them.
+
+mod failover;
+mod members;
+mod one;
+mod redundant;
+mod sharded;
 
 use std::error::Error;
 use std::io;
+
+pub use failover::Failover;
+pub use members::{MEMBERS_MAX, MembersError};
+pub use redundant::{Each, Found, MemberStep, Redundant};
+pub use sharded::Sharded;
 
 /// Something that scores are played on: a host, a switch, a cluster. What it can do are the capability traits that it
 /// implements.
@@ -46,6 +57,11 @@ impl DeviceError {
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The cause, if one is known.
+    pub(crate) fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.source
     }
 
     /// Whether it may pass by itself, so that trying again makes sense.

@@ -6,5 +6,9 @@ mod driver;
 mod fake;
 mod fuzz;
 mod law;
+mod members;
+
+mod recipe;
 mod secrets;
 mod settle;
+mod system;
