@@ -151,6 +151,7 @@ impl Fleet {
             grace: agent::GRACE,
             pulls: true,
             files_root: root,
+            devices: Vec::new(),
             clock: ClockPart::default(),
         })
         .await

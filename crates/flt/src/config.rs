@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+mod devices;
 mod env;
 mod file;
 mod keys;
@@ -14,6 +15,7 @@ mod problems;
 mod roles;
 mod suggest;
 
+pub(crate) use devices::{DeviceConfig, host_and_port};
 pub(crate) use env::Env;
 pub(crate) use keys::{Role, list_value, path_value};
 pub(crate) use layers::Layered;

@@ -70,6 +70,7 @@ pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Resu
             grace: agents::GRACE,
             pulls: true,
             files_root: config.files_root.clone(),
+            devices: config.devices(),
             clock: ClockPart::default(),
         };
         let running = agents::start_with(parts, config.hands.clone()).await.context("cannot start the agent")?;

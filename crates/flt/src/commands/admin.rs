@@ -4,6 +4,7 @@ mod apply;
 mod authority;
 mod context;
 mod coordinator;
+mod device;
 mod failover;
 mod forks;
 mod history;
@@ -103,6 +104,9 @@ pub(crate) enum AdminCommand {
     /// Look at coordinators, enroll, appoint, move and retire them
     #[command(subcommand)]
     Coordinator(coordinator::CoordinatorCommand),
+    /// Look at devices that run no agent
+    #[command(subcommand)]
+    Device(device::DeviceCommand),
     /// Look at what has one writer; move it, pause it, repair it
     #[command(subcommand)]
     Failover(failover::FailoverCommand),
@@ -194,6 +198,7 @@ pub(crate) async fn run(command: AdminCommand, app: &App) -> anyhow::Result<Code
             NodeCommand::Remove(With { args, place }) => machines::remove(args, &at(place)?).await,
         },
         AdminCommand::Coordinator(command) => coordinator::run(command, at).await,
+        AdminCommand::Device(command) => device::run(command, app).await,
         AdminCommand::Failover(command) => failover::run(command, at).await,
         AdminCommand::Facts(With { args, place }) => nodes::facts(args, &at(place)?).await,
         AdminCommand::Score(ScoreCommand::List(With { place, .. })) => scores::list(&at(place)?).await,

@@ -56,6 +56,8 @@ pub struct AgentParts {
     pub pulls: bool,
     /// The folder that files scores are confined to.
     pub files_root: PathBuf,
+    /// Devices that it manages, which run no agent themselves.
+    pub devices: Vec<switches::Declaration>,
     /// The clock.
     pub clock: ClockPart,
 }

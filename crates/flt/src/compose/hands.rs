@@ -41,6 +41,8 @@ pub(super) struct Host<'a> {
     pub(super) trusted: Arc<dyn Fn() -> Vec<TrustedKey> + Send + Sync>,
     /// Whether systems can be switched to, or at least looked at.
     pub(super) nixos: bool,
+    /// Devices that are managed from here.
+    pub(super) devices: &'a [switches::Declaration],
     /// What drives workloads with one writer, if anything does here.
     pub(super) drivers: Option<&'a Drivers>,
 }
@@ -51,7 +53,13 @@ impl Host<'_> {
         super::cores::none();
         let trials = Trials::open(self.data.join("trials"))?;
         let mut ensemble = Ensemble::new(trials, self.checks);
-        let keys = std::iter::once(self.key.clone()).chain(former::keys(self.data)).collect();
+        let keys: Vec<SecretKey> = std::iter::once(self.key.clone()).chain(former::keys(self.data)).collect();
+        for declaration in self.devices {
+            let name = declaration.name.clone();
+            let device = switches::Device::with_keys(declaration.clone(), self.data.join("devices"), keys.clone());
+            let device = device.map_err(|why| anyhow::anyhow!("the device `{name}`: {why}"))?;
+            ensemble = ensemble.with(switches::player(device));
+        }
         let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts)).with_keys(keys);
         ensemble = ensemble.with(Player::new(files, Registry::new().with::<FilesScore>()));
         if self.nixos && NixosHost::is_nixos(Path::new("/")) {
@@ -86,6 +94,7 @@ pub(super) fn near(
         trusted: Arc::new(trusted),
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
+        devices: &parts.devices,
         drivers: Some(drivers),
     };
     Ok(Arc::new(host.ensemble()?))
@@ -103,6 +112,7 @@ pub(super) fn far(parts: &AgentParts, fetcher: &Arc<Fetcher>, socket: PathBuf) -
         checks: Arc::clone(&checks) as Arc<dyn Checks>,
         trusted: Arc::new(Vec::new),
         nixos: true,
+        devices: &[],
         // The hands hold no workloads for it.
         drivers: None,
     };

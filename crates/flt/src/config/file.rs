@@ -111,6 +111,7 @@ impl Reader<'_> {
                     self.walk(inner, table, role, &format!("{name}."), settings, problems);
                     Value::Table(Table::new())
                 }
+                (Kind::Devices, ..) => super::devices::absolute(value, |path| self.absolute(path)),
                 (Kind::Path, _, Value::String(path)) => keys::path_value(&self.absolute(path)),
                 _ => value.clone(),
             };

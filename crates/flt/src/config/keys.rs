@@ -114,6 +114,8 @@ pub(super) enum Kind {
     OneOf(&'static [&'static str]),
     /// A table whose presence alone says something.
     Table,
+    /// Tables of devices, by their names.
+    Devices,
 }
 
 impl Kind {
@@ -149,6 +151,7 @@ impl Kind {
             (Self::OneOf(words), Value::String(text)) if words.contains(&text.as_str()) => Ok(()),
             (Self::OneOf(words), _) => expected(&format!("one of \"{}\"", words.join("\", \""))),
             (Self::Table, _) => expected("a table"),
+            (Self::Devices, value) => super::devices::check(value),
         }
     }
 
@@ -230,6 +233,7 @@ const AGENT: &[Key] = &[
     key("hands", Kind::Path, none),
     key("hands-data", Kind::Path, |env| Some(path_value(&hands_data(env)?))),
     key("hands-user", Kind::Account, |_| text("flotilla")),
+    key("devices", Kind::Devices, none),
 ];
 
 const COORDINATOR: &[Key] = &[

@@ -113,7 +113,7 @@ fn from_flag(
 }
 
 fn variables(role: Role, env: &Env, problems: &mut Vec<Problem>) -> Vec<Setting> {
-    let settable = |key: &&Key| key.kind != Kind::Table;
+    let settable = |key: &&Key| !matches!(key.kind, Kind::Table | Kind::Devices);
     let mut settings = Vec::new();
     for (variable, text) in env.starting(role.variables()) {
         let Some(key) = role.keys().iter().filter(settable).find(|key| key.variable(role) == variable) else {

@@ -1,5 +1,6 @@
 //! The roles' configuration as types, and what makes no sense in them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use protocols::{Name, Ticket};
 use serde::{Deserialize, Deserializer};
 
-use super::RoleConfig;
+use super::{DeviceConfig, RoleConfig};
 use super::keys::Role;
 use super::problems::Problem;
 
@@ -44,6 +45,9 @@ pub(crate) struct AgentConfig {
     pub(crate) hands_data: PathBuf,
     /// The user that the agent runs as beside it.
     pub(crate) hands_user: String,
+    /// What it manages that runs no agent itself.
+    #[serde(default)]
+    devices: BTreeMap<Name, DeviceConfig>,
 }
 
 /// What a coordinator is told.
@@ -132,6 +136,11 @@ impl AgentConfig {
         key_path(&self.hands_data, self.key_file.as_deref())
     }
 
+    /// The devices that it manages. They were checked with the rest.
+    pub(crate) fn devices(&self) -> Vec<switches::Declaration> {
+        self.devices.iter().filter_map(|(name, device)| device.declaration(name).ok()).collect()
+    }
+
     /// How often it gives a sign of life.
     pub(crate) const fn heartbeat(&self) -> Duration {
         Duration::from_secs(self.heartbeat_seconds)
@@ -167,6 +176,15 @@ impl RoleConfig for AgentConfig {
         if !self.files_root.is_absolute() {
             problems.push(Problem::with("files-root", "should be an absolute path"));
         }
+        for (name, device) in &self.devices {
+            if let Err(why) = device.declaration(name) {
+                problems.push(Problem::with("devices", format!("`{name}`: {why}")));
+            }
+        }
+        if self.hands.is_some() && !self.devices.is_empty() {
+            let why = "are managed by an agent in one process so far: they cannot go with `hands`";
+            problems.push(Problem::with("devices", why));
+        }
         problems
     }
 
@@ -176,6 +194,14 @@ impl RoleConfig for AgentConfig {
         check_file("ticket-file", self.ticket_file.as_deref(), &mut problems);
         if !self.files_root.is_dir() {
             problems.push(Problem::with("files-root", format!("{} is no folder", self.files_root.display())));
+        }
+        for (name, device) in &self.devices {
+            for (key, path) in device.files() {
+                if let Err(error) = std::fs::File::open(path) {
+                    let why = format!("`{name}`: {key}: cannot read {}: {error}", path.display());
+                    problems.push(Problem::with("devices", why));
+                }
+            }
         }
         problems
     }

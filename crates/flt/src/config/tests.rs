@@ -150,7 +150,7 @@ fn all_problems_are_named_with_their_place() {
         "c.toml:6:11: `metrics` should be an address with a port, such as \"127.0.0.1:9478\", or \"off\", and is 9478",
         "c.toml:7:7: `log` should be a log filter, such as \"info\" or \"info,mesh=debug\", and is \"info,=,\"",
         "c.toml:8:1: the agent has no key `frobnicate`; it has data, key-file, ticket-file, name, listen, mdns, \
-         metrics, log, heartbeat-seconds, files-root, hands, hands-data, hands-user",
+         metrics, log, heartbeat-seconds, files-root, hands, hands-data, hands-user, devices",
     ];
     for line in expected {
         assert!(problems.iter().any(|problem| problem == line), "{line}\nis not in\n{problems:#?}");
@@ -252,4 +252,43 @@ fn every_key_has_a_sound_default() {
     typed::<AgentConfig>(None, Vec::new(), &env).unwrap();
     typed::<CoordinatorConfig>(None, Vec::new(), &env).unwrap();
     typed::<AdminConfig>(None, Vec::new(), &env).unwrap();
+}
+
+#[test]
+fn devices_are_declared_with_what_is_needed_to_reach_them() {
+    let place = Place::new();
+    let print = format!("SHA256:{}", "A".repeat(43));
+    let device = format!(
+        "[devices.rack-3]\nkind = \"switch\"\naddress = \"10.0.0.7\"\nuser = \"flotilla\"\nhost-key = \"{print}\"\n\
+         password-file = \"rack.password\"\nlegacy = [\"ssh-rsa\"]\n"
+    );
+    let config = agent(&place, &device).unwrap();
+    let devices = config.devices();
+    assert_eq!((devices[0].name.as_str(), devices[0].address().as_str()), ("rack-3", "10.0.0.7:22"));
+    assert_eq!(devices[0].password_file, Some(place.dir.path().join("rack.password")), "meant from the file's folder");
+    let missing = config.check_files();
+    assert!(missing[0].to_string().contains("rack.password"), "{missing:?}");
+    let refused = |text: &str| match agent(&place, text) {
+        Ok(config) => panic!("{config:?}"),
+        Err(error) => error.problems().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+    };
+    for (wrong, why) in [
+        (device.replace("host-key", "hostkey"), "a device has no key `hostkey`; did you mean `host-key`?"),
+        (device.replace("\"switch\"", "\"toaster\""), "toaster"),
+        (device.replace(&print, "SHA256:short"), "`rack-3`: `host-key` is not like"),
+        (device.replace("host-key", "known-hosts").replace(&print, "known"), ""),
+        (device.replace("10.0.0.7", "10.0.0.7:ssh"), "`address` should be"),
+        (device.replace("ssh-rsa", "rot13"), "rot13"),
+        (device.replace("password-file = \"rack.password\"\n", ""), "`password-file` or `key-file` is needed"),
+        (device.replace("devices.rack-3", "devices"), "should be a table: [devices.kind]"),
+        (format!("hands = \"/run/hands\"\n{device}"), "cannot go with `hands`"),
+        (device.lines().filter(|line| !line.starts_with("host-key")).collect::<Vec<_>>().join("\n"), "flt admin device probe 10.0.0.7"),
+    ] {
+        if why.is_empty() {
+            agent(&place, &wrong).unwrap();
+            continue;
+        }
+        let problems = refused(&wrong);
+        assert!(problems.contains(why), "{wrong}\n{problems}");
+    }
 }

@@ -201,6 +201,7 @@ impl DevFleet {
             grace: agent::GRACE,
             pulls: true,
             files_root: root,
+            devices: Vec::new(),
             clock: self.options.agent_clock.clone(),
         };
         let running = agent::start(parts).await?;

@@ -6,4 +6,5 @@ pub(crate) mod bed;
 mod interruptions;
 mod messages;
 mod story;
+mod switches;
 mod system;

@@ -106,6 +106,7 @@ pub fn open(store: Arc<Store>, parts: &KeeperParts, stop: CancellationToken) -> 
         trusted: Arc::new(trusted),
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
+        devices: &[],
         drivers: None,
     };
     let (fleet, data, patience) = (parts.fleet, parts.data.clone(), parts.patience);

@@ -121,6 +121,7 @@ impl Rig {
             grace: SOON,
             pulls: true,
             files_root,
+            devices: Vec::new(),
             clock: ClockPart::default(),
         }
     }

@@ -99,6 +99,7 @@ pub(crate) fn agent_parts(dir: &Path, name: &str, ticket: Ticket) -> AgentParts 
         heartbeat: Duration::from_secs(2),
         drift: Duration::from_secs(600),
         files_root: root,
+        devices: Vec::new(),
         clock: ClockPart::default(),
         grace: Duration::from_secs(60),
         pulls: true,
