@@ -12,6 +12,11 @@ use crate::{DeviceError, Plan, Stage, Topology};
 /// undo it. Then come the steps, then the checks of the policy, then the steps [after the checks](Plan::after_checks),
 /// then [`confirm`](Self::confirm). Whatever fails before that leads to [`revert`](Self::revert), and so does a crash:
 /// the next process finds the trial open and asks [`resume`](Self::resume) what is to become of it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be played on `{T}`",
+    label = "nothing plays it there",
+    note = "a topology that is made of others plays what its members play: they lack the capability that the score asks for"
+)]
 pub trait Interpret<T: Topology>: Plan {
     /// Looks at what is there.
     fn observe(&self, on: &T) -> impl Future<Output = Result<Self::Observed, DeviceError>> + Send;

@@ -27,11 +27,15 @@ pub(crate) fn run(command: ConfigCommand, app: &App) -> anyhow::Result<Code> {
     let mut values = Vec::new();
     for role in roles {
         let layered = config::load(role, app.config_file(), Vec::new(), &app.env)?;
-        values.extend(layered.settings().filter(|setting| setting.value.as_table().is_none_or(|table| !table.is_empty())).map(|setting| Row {
-            key: format!("{role}.{}", setting.key),
-            value: setting.value.clone(),
-            origin: setting.origin.to_string(),
-        }));
+        values.extend(
+            layered.settings().filter(|setting| setting.value.as_table().is_none_or(|table| !table.is_empty())).map(
+                |setting| Row {
+                    key: format!("{role}.{}", setting.key),
+                    value: setting.value.clone(),
+                    origin: setting.origin.to_string(),
+                },
+            ),
+        );
     }
     app.out.view(&Shown { values })?;
     Ok(Code::Done)

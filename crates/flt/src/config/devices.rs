@@ -14,7 +14,7 @@ use super::suggest::nearest;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct DeviceConfig {
-    #[expect(dead_code, reason = "there is one kind so far, and a file must name it")]
+    /// There is one kind so far, and a file must name it.
     kind: DeviceKind,
     address: String,
     user: String,

@@ -8,9 +8,9 @@ use std::time::Duration;
 use protocols::{Name, Ticket};
 use serde::{Deserialize, Deserializer};
 
-use super::{DeviceConfig, RoleConfig};
 use super::keys::Role;
 use super::problems::Problem;
+use super::{DeviceConfig, RoleConfig};
 
 /// What an agent is told.
 #[derive(Debug, Clone, Deserialize)]

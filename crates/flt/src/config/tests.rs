@@ -282,7 +282,10 @@ fn devices_are_declared_with_what_is_needed_to_reach_them() {
         (device.replace("password-file = \"rack.password\"\n", ""), "`password-file` or `key-file` is needed"),
         (device.replace("devices.rack-3", "devices"), "should be a table: [devices.kind]"),
         (format!("hands = \"/run/hands\"\n{device}"), "cannot go with `hands`"),
-        (device.lines().filter(|line| !line.starts_with("host-key")).collect::<Vec<_>>().join("\n"), "flt admin device probe 10.0.0.7"),
+        (
+            device.lines().filter(|line| !line.starts_with("host-key")).collect::<Vec<_>>().join("\n"),
+            "flt admin device probe 10.0.0.7",
+        ),
     ] {
         if why.is_empty() {
             agent(&place, &wrong).unwrap();

@@ -132,7 +132,9 @@ impl ProbeView {
             ("key-file", args.key_file.as_ref()),
             ("enable-password-file", args.enable_password_file.as_ref()),
         ];
-        lines.extend(files.into_iter().filter_map(|(key, path)| Some(format!("{key} = {:?}", path?.display().to_string()))));
+        lines.extend(
+            files.into_iter().filter_map(|(key, path)| Some(format!("{key} = {:?}", path?.display().to_string()))),
+        );
         if args.password_file.is_none() && args.key_file.is_none() {
             lines.push("password-file = \"FILE\"".to_owned());
         }

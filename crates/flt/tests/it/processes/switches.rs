@@ -73,7 +73,12 @@ fn a_declared_vlan_is_on_the_switch_and_is_there_after_a_power_cut() {
         declare_vlan(&bed, "rack-9", "servers");
         let output = bed.admin(["apply", "fleet.toml"]).run();
         assert_ne!(output.code, Some(0), "{}", output.stdout);
-        assert!(format!("{}{}", output.stdout, output.stderr).contains("rack-9"), "{} {}", output.stdout, output.stderr);
+        assert!(
+            format!("{}{}", output.stdout, output.stderr).contains("rack-9"),
+            "{} {}",
+            output.stdout,
+            output.stderr
+        );
         assert_eq!(rack.sim.commands().len(), commands);
     }
 }
@@ -116,7 +121,8 @@ fn a_probe_sends_nothing_secret_to_a_stranger() {
     assert_eq!(output.code, Some(1), "{}", output.stdout);
     assert!(output.stderr.contains(rack.sim.fingerprint()) && output.stderr.contains(&stranger), "{}", output.stderr);
     assert_eq!(rack.sim.logins(), 0);
-    let output = bed.admin(["device", "probe", &address, "--host-key", rack.sim.fingerprint()]).args(files).run().expect(0);
+    let output =
+        bed.admin(["device", "probe", &address, "--host-key", rack.sim.fingerprint()]).args(files).run().expect(0);
     for known in ["FastIron 08.0.30", "ICX6450", "switch.port-channel/1", "curve25519"] {
         assert!(output.stdout.contains(known), "{known}: {}", output.stdout);
     }
