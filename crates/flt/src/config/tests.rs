@@ -280,7 +280,7 @@ fn devices_are_declared_with_what_is_needed_to_reach_them() {
         (device.replace("10.0.0.7", "10.0.0.7:ssh"), "`address` should be"),
         (device.replace("ssh-rsa", "rot13"), "rot13"),
         (device.replace("password-file = \"rack.password\"\n", ""), "`password-file` or `key-file` is needed"),
-        (device.replace("devices.rack-3", "devices"), "should be a table: [devices.kind]"),
+        (device.replace("devices.rack-3", "devices"), "should be a table: [devices."),
         (format!("hands = \"/run/hands\"\n{device}"), "cannot go with `hands`"),
         (
             device.lines().filter(|line| !line.starts_with("host-key")).collect::<Vec<_>>().join("\n"),
