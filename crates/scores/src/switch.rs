@@ -69,3 +69,6 @@ pub struct SnmpSecrets {
     /// For privacy.
     pub privacy: Option<SecretValue>,
 }
+
+#[cfg(test)]
+mod tests;

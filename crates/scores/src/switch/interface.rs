@@ -133,7 +133,7 @@ impl Declares for InterfaceScore {
             if let Some((id, _)) = now.running.lag_of(self.port) {
                 let primary = now.running.lags.get(&id).and_then(|lag| lag.primary);
                 if primary != Some(self.port) {
-                    let whose = primary.unwrap_or(Port::channel(id));
+                    let whose = primary.unwrap_or_else(|| Port::channel(id));
                     all.push(format!("port {} follows the VLANs of {whose}, whose member it is", self.port));
                 }
             }

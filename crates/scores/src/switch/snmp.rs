@@ -183,10 +183,10 @@ impl Declares for SnmpScore {
         if self.absent {
             return all;
         }
-        if let Some((name, group)) = self.group.as_ref().and_then(|name| now.running.groups.get_key_value(name)) {
-            if *group != self.declared_group() {
-                all.push(format!("the group {name:?} is there with other rights than are declared"));
-            }
+        if let Some((name, group)) = self.group.as_ref().and_then(|name| now.running.groups.get_key_value(name))
+            && *group != self.declared_group()
+        {
+            all.push(format!("the group {name:?} is there with other rights than are declared"));
         }
         all
     }

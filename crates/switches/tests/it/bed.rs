@@ -20,13 +20,16 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) async fn new(profile: Profile) -> Self {
+        Self::with_key(profile, SecretKey::generate()).await
+    }
+
+    /// With a node's key that is known beforehand.
+    pub(crate) async fn with_key(profile: Profile, key: SecretKey) -> Self {
         // What is logged is shown with a test that fails.
-        let log =
-            tracing_subscriber::fmt().with_test_writer().with_max_level(tracing_subscriber::filter::LevelFilter::INFO);
-        let _again = log.try_init();
+        let log = tracing_subscriber::fmt().with_test_writer();
+        let _again = log.with_max_level(tracing_subscriber::filter::LevelFilter::INFO).try_init();
         let sim = Sim::start(profile).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let key = SecretKey::generate();
         let device = Device::with_keys(declaration(&sim, &dir), dir.path().join("state"), vec![key.clone()]).unwrap();
         Self { sim, device, stage: Quiet::default(), checks: Arc::default(), key, dir }
     }

@@ -192,6 +192,5 @@ async fn host_key(bed: &Bed) -> String {
     let scribe = Scribe(std::sync::Arc::clone(&key));
     let refused = russh::client::connect(std::sync::Arc::default(), bed.sim.addr(), scribe).await;
     assert!(refused.is_err());
-    let key = key.lock().unwrap().clone();
-    key
+    key.lock().unwrap().clone()
 }

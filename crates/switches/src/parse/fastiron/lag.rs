@@ -68,6 +68,8 @@ pub fn lags(lines: &[String]) -> Result<Vec<LagState>, ParseError> {
                     return Err(bad("it is in no table".into()));
                 }
             }
+            // The head of the table goes on.
+            Table::Partners if text.starts_with("System ID") => {}
             _ if text.starts_with("Partner Info") || text.ends_with(':') => table = Table::None,
             Table::Ports => {
                 let at = member(lag)?;

@@ -20,10 +20,19 @@ enum Cut {
     AfterAndCrash,
 }
 
-/// The position that was cut last, and what the device was set to at the end.
+/// How many positions were cut.
 async fn everywhere<S: Score>(profile: Profile, prepare: impl AsyncFn(&Bed), score: &S) -> usize {
+    everywhere_with(&protocols::SecretKey::generate(), profile, prepare, score).await
+}
+
+async fn everywhere_with<S: Score>(
+    key: &protocols::SecretKey,
+    profile: Profile,
+    prepare: impl AsyncFn(&Bed),
+    score: &S,
+) -> usize {
     // How it goes where nothing is lost.
-    let plain = Bed::new(profile.clone()).await;
+    let plain = Bed::with_key(profile.clone(), key.clone()).await;
     prepare(&plain).await;
     let before = plain.sim.running_config();
     let commands = plain.sim.commands().len();
@@ -35,7 +44,7 @@ async fn everywhere<S: Score>(profile: Profile, prepare: impl AsyncFn(&Bed), sco
         if position > count {
             return 0;
         }
-        let mut bed = Bed::new(profile.clone()).await;
+        let mut bed = Bed::with_key(profile.clone(), key.clone()).await;
         prepare(&bed).await;
         lose(&bed.sim, cut, position);
         let job = assignment(score, 7);
@@ -130,84 +139,146 @@ fn numbered(members: &[&str]) -> PortChannelScore {
     PortChannelScore { id: Some(9), ..channel(members) }
 }
 
-#[tokio::test]
-async fn while_a_port_channel_is_made() {
-    for profile in both() {
-        assert!(everywhere(profile, nothing, &numbered(&["1/1/1", "1/1/2", "2/1/1", "2/1/2"])).await > 30);
-    }
-    assert!(everywhere(Profile::nos(), nothing, &numbered(&["te1/0/1", "te2/0/1"])).await > 30);
+async fn made(profile: Profile, members: &[&str]) {
+    let positions = everywhere(profile, nothing, &numbered(members)).await;
+    assert!(positions > 30, "{positions}");
 }
 
 #[tokio::test]
-async fn while_a_port_channel_is_changed() {
-    for profile in both() {
-        let there = async |bed: &Bed| {
-            bed.play(&numbered(&["1/1/1", "1/1/2"]), 1).await;
-        };
-        everywhere(profile.clone(), there, &numbered(&["1/1/1", "1/1/3", "2/1/1"])).await;
-        let other = PortChannelScore { mode: LagMode::Static, ..numbered(&["1/1/1", "1/1/2"]) };
-        everywhere(profile, there, &other).await;
-    }
+async fn while_a_port_channel_is_made_in_the_old_syntax() {
+    made(Profile::fastiron_8030(), &["1/1/1", "1/1/2", "2/1/1", "2/1/2"]).await;
+}
+
+#[tokio::test]
+async fn while_a_port_channel_is_made_in_the_new_syntax() {
+    made(Profile::fastiron_8095(), &["1/1/1", "1/1/2", "2/1/1", "2/1/2"]).await;
+}
+
+#[tokio::test]
+async fn while_a_port_channel_is_made_on_network_os() {
+    made(Profile::nos(), &["te1/0/1", "te2/0/1"]).await;
+}
+
+async fn changed(profile: Profile, from: &[&str], to: PortChannelScore) {
     let there = async |bed: &Bed| {
-        bed.play(&numbered(&["te1/0/1", "te1/0/2"]), 1).await;
+        bed.play(&numbered(from), 1).await;
     };
-    let other = PortChannelScore { mode: LagMode::Static, ..numbered(&["te1/0/1", "te1/0/3"]) };
-    everywhere(Profile::nos(), there, &other).await;
+    everywhere(profile, there, &to).await;
 }
 
 #[tokio::test]
-async fn while_a_port_channel_is_removed() {
+async fn while_the_members_of_a_port_channel_change() {
     for profile in both() {
-        // Its members are in VLANs, which must be there again when it was brought back.
-        let tagged = async |bed: &Bed| {
-            bed.play(&vlan(10, Some("servers")), 1).await;
-            bed.play(&numbered(&["1/1/1", "1/1/2"]), 1).await;
-            let port = if bed.sim.running_config().contains("ver 08.0.30") { "1/1/1" } else { "lg9" };
-            let mode = Some(PortMode::Trunk { tagged: [10].into(), native: None });
-            let report = bed.play(&InterfaceScore { mode, ..interface(port) }, 1).await;
-            assert_eq!(report.verdict, Verdict::Converged, "{report:?}");
-        };
-        everywhere(profile, tagged, &PortChannelScore { absent: true, ..numbered(&[]) }).await;
+        changed(profile, &["1/1/1", "1/1/2"], numbered(&["1/1/1", "1/1/3", "2/1/1"])).await;
     }
 }
 
 #[tokio::test]
-async fn while_a_port_is_set() {
-    for (profile, port) in
-        [(Profile::fastiron_8030(), "1/1/5"), (Profile::fastiron_8095(), "1/1/5"), (Profile::nos(), "te1/0/5")]
-    {
-        let vlans = async |bed: &Bed| {
-            for id in [10, 20] {
-                bed.play(&vlan(id, None), 1).await;
-            }
-            bed.play(&InterfaceScore { mode: Some(PortMode::Access { vlan: 10 }), ..interface(port) }, 1).await;
-        };
-        let score = InterfaceScore {
-            description: Some("db-1".into()),
-            enabled: Some(port == "te1/0/5"),
-            edge: Some(true),
-            mode: Some(PortMode::Trunk { tagged: [10].into(), native: Some(20) }),
-            ..interface(port)
-        };
-        everywhere(profile, vlans, &score).await;
+async fn while_a_port_channel_becomes_static() {
+    for profile in both() {
+        let to = PortChannelScore { mode: LagMode::Static, ..numbered(&["1/1/1", "1/1/2"]) };
+        changed(profile, &["1/1/1", "1/1/2"], to).await;
     }
 }
 
 #[tokio::test]
-async fn while_vlans_come_and_go_and_a_port_is_fenced() {
-    for (profile, port) in
-        [(Profile::fastiron_8030(), "1/1/1"), (Profile::fastiron_8095(), "1/1/1"), (Profile::nos(), "te1/0/1")]
-    {
-        everywhere(profile.clone(), nothing, &vlan(10, Some("servers"))).await;
+async fn while_a_port_channel_of_network_os_changes() {
+    let to = PortChannelScore { mode: LagMode::Static, ..numbered(&["te1/0/1", "te1/0/3"]) };
+    changed(Profile::nos(), &["te1/0/1", "te1/0/2"], to).await;
+}
+
+/// Its members are in VLANs, which must be there again when it was brought back.
+async fn removed(profile: Profile, port: &str) {
+    let tagged = async |bed: &Bed| {
+        bed.play(&vlan(10, Some("servers")), 1).await;
+        bed.play(&numbered(&["1/1/1", "1/1/2"]), 1).await;
+        let mode = Some(PortMode::Trunk { tagged: [10].into(), native: None });
+        let report = bed.play(&InterfaceScore { mode, ..interface(port) }, 1).await;
+        assert_eq!(report.verdict, Verdict::Converged, "{report:?}");
+    };
+    everywhere(profile, tagged, &PortChannelScore { absent: true, ..numbered(&[]) }).await;
+}
+
+#[tokio::test]
+async fn while_a_port_channel_is_removed_in_the_old_syntax() {
+    removed(Profile::fastiron_8030(), "1/1/1").await;
+}
+
+#[tokio::test]
+async fn while_a_port_channel_is_removed_in_the_new_syntax() {
+    removed(Profile::fastiron_8095(), "lg9").await;
+}
+
+async fn set(profile: Profile, port: &str) {
+    let vlans = async |bed: &Bed| {
+        for id in [10, 20] {
+            bed.play(&vlan(id, None), 1).await;
+        }
+        bed.play(&InterfaceScore { mode: Some(PortMode::Access { vlan: 10 }), ..interface(port) }, 1).await;
+    };
+    let score = InterfaceScore {
+        description: Some("db-1".into()),
+        enabled: Some(port == "te1/0/5"),
+        edge: Some(true),
+        mode: Some(PortMode::Trunk { tagged: [10].into(), native: Some(20) }),
+        ..interface(port)
+    };
+    everywhere(profile, vlans, &score).await;
+}
+
+#[tokio::test]
+async fn while_a_port_is_set_in_the_old_syntax() {
+    set(Profile::fastiron_8030(), "1/1/5").await;
+}
+
+#[tokio::test]
+async fn while_a_port_is_set_in_the_new_syntax() {
+    set(Profile::fastiron_8095(), "1/1/5").await;
+}
+
+#[tokio::test]
+async fn while_a_port_is_set_on_network_os() {
+    set(Profile::nos(), "te1/0/5").await;
+}
+
+fn all() -> [(Profile, &'static str); 3] {
+    [(Profile::fastiron_8030(), "1/1/1"), (Profile::fastiron_8095(), "1/1/1"), (Profile::nos(), "te1/0/1")]
+}
+
+#[tokio::test]
+async fn while_a_vlan_is_made() {
+    for (profile, _) in all() {
+        everywhere(profile, nothing, &vlan(10, Some("servers"))).await;
+    }
+}
+
+#[tokio::test]
+async fn while_a_vlan_is_removed() {
+    for (profile, _) in all() {
         let there = async |bed: &Bed| {
             bed.play(&vlan(10, Some("servers")), 1).await;
         };
-        everywhere(profile.clone(), there, &VlanScore { absent: true, ..vlan(10, None) }).await;
+        everywhere(profile, there, &VlanScore { absent: true, ..vlan(10, None) }).await;
+    }
+}
+
+#[tokio::test]
+async fn while_a_port_is_fenced() {
+    for (profile, port) in all() {
         let open = async |bed: &Bed| {
             let open = PortFenceScore { device: device(), port: port.parse().unwrap(), fenced: false };
             bed.play(&open, 1).await;
         };
         let fence = PortFenceScore { device: device(), port: port.parse().unwrap(), fenced: true };
         everywhere(profile, open, &fence).await;
+    }
+}
+
+#[tokio::test]
+async fn while_an_snmp_user_is_made() {
+    for profile in [Profile::fastiron_8095(), Profile::nos()] {
+        let key = protocols::SecretKey::generate();
+        let score = super::snmp::sealed(&key, "correct-horse");
+        everywhere_with(&key, profile, nothing, &score).await;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use protocols::secret::Place;
-use protocols::{SealedText, SecretValue, Verdict};
+use protocols::{SealedText, SecretKey, SecretValue, Verdict};
 use scores::Score;
 use scores::switch::{SnmpAccess, SnmpAuth, SnmpAuthKey, SnmpPrivacy, SnmpPrivacyKey, SnmpScore};
 use switchsim::Profile;
@@ -17,6 +17,11 @@ const OTHER: &str = "battery-staple";
 const PRIVACY: &str = "Tr0ub4dor-and-3";
 
 fn score(bed: &Bed, auth: &str) -> SnmpScore {
+    sealed(&bed.key, auth)
+}
+
+/// A user whose secrets are sealed to this key.
+pub(super) fn sealed(key: &SecretKey, auth: &str) -> SnmpScore {
     let mut score = SnmpScore {
         device: device(),
         user: "watch".into(),
@@ -30,7 +35,7 @@ fn score(bed: &Bed, auth: &str) -> SnmpScore {
     };
     let subject = score.subject();
     let place = Place { kind: &SnmpScore::KIND, subject: &subject };
-    let to = BTreeSet::from([bed.key.id()]);
+    let to = BTreeSet::from([key.id()]);
     let seal = |name: &str, text: &str| {
         let value = SecretValue::from(text.as_bytes().to_vec());
         SealedText::seal(name.parse().unwrap(), place, &value, &to).unwrap()
