@@ -273,6 +273,11 @@ impl Lease {
         if self.beats.get(&to).is_none_or(|beat| now.since(beat.at) > self.settings.ttl) {
             return Err(Refusal::TargetSilent);
         }
+        let holds = self.beats.get(&to).and_then(|beat| beat.position).map(|position| position.epoch);
+        if self.settings.gated() && holds != Some(self.epoch) {
+            // It is being copied, or rewound: the lease would be kept for it in vain.
+            return Err(Refusal::TargetBehind);
+        }
         self.switchover = Some(Switchover { to, until: now + self.settings.handoff_within });
         Ok(Answer::Noted)
     }

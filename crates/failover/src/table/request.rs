@@ -277,6 +277,9 @@ pub enum Refusal {
     /// The set does not fit the settings.
     #[error("the synchronous set does not fit the settings")]
     BadSet,
+    /// The target of a switchover would not be granted the lease.
+    #[error("the target has not said yet that it holds anything of this epoch: wait until it follows")]
+    TargetBehind,
 }
 
 impl From<SettingsError> for Refusal {

@@ -176,10 +176,14 @@ impl Stage {
     pub(super) fn well(&self) {
         until("a primary that both others follow", WELL, || {
             let primary = self.primary().ok_or_else(|| self.said())?;
-            let followers = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
-            match self.ask(primary, "postgres", followers) {
-                Some(count) if count == "2" => Ok(()),
-                other => Err(format!("{primary} has {other:?} followers{}", self.said())),
+            // Asked of them: to the primary, one that is copied looks as if it followed.
+            let follows = |node: &&str| {
+                let status = self.ask(node, "postgres", "SELECT status FROM pg_stat_wal_receiver");
+                status.as_deref() == Some("streaming")
+            };
+            match NAMES.iter().filter(follows).count() {
+                2 => Ok(()),
+                count => Err(format!("{primary} has {count} followers{}", self.said())),
             }
         });
     }
@@ -238,8 +242,14 @@ impl Stage {
 
     /// A planned switchover to a node that all is well with; gives how long nothing was acknowledged.
     fn move_back(&self, node: &str) -> Duration {
-        let begun = Instant::now();
-        self.bed.admin(["failover", "switchover", "postgres/orders", "--to", node]).limit(RECOVERY).ok();
+        let mut begun = Instant::now();
+        until(&format!("a switchover to {node}"), RECOVERY, || {
+            begun = Instant::now();
+            let order = self.bed.admin(["failover", "switchover", "postgres/orders", "--to", node]).limit(RECOVERY);
+            let output = order.run();
+            // Refused as long as it has not said what it holds.
+            if output.stderr.contains("the target has not said yet") { Err(output.stderr) } else { Ok(()) }
+        });
         until(&format!("{node} to be the primary again"), RECOVERY, || {
             if self.primary() == Some(node) { Ok(()) } else { Err(self.said()) }
         });
