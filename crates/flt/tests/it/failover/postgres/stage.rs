@@ -181,7 +181,7 @@ impl Stage {
                 let status = self.ask(node, "postgres", "SELECT status FROM pg_stat_wal_receiver");
                 status.as_deref() == Some("streaming")
             };
-            match NAMES.iter().filter(follows).count() {
+            match NAMES.into_iter().filter(follows).count() {
                 2 => Ok(()),
                 count => Err(format!("{primary} has {count} followers{}", self.said())),
             }
