@@ -312,7 +312,7 @@ impl Stage {
         };
         let there: BTreeSet<(u32, u64)> = text.lines().map(row).collect();
         let lost: Vec<&Ack> = acks.iter().filter(|ack| !there.contains(&ack.row)).collect();
-        if let Some(first) = found.first().or(lost.first().copied()) {
+        if let Some(first) = found.first().or_else(|| lost.first().copied()) {
             println!("{} lost, {} by two at once, for example {first:?}{}", lost.len(), found.len(), self.said());
         }
         for row in rows {
