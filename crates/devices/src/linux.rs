@@ -10,9 +10,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocols::secret::{OpenTextError, Place};
+use protocols::secret::Place;
 use protocols::{BlobRef, SealedText, SecretKey, SecretValue};
 use scores::files::{Content, FileStep, FileTree, Tree};
+use scores::secrets::open_with;
 use scores::{Artifacts, DeviceError, OpenSecrets, Stage, Topology, Trial};
 use tokio::sync::Mutex;
 
@@ -25,7 +26,7 @@ pub struct LinuxHost {
     root: Arc<PathBuf>,
     artifacts: Arc<dyn Artifacts>,
     /// The node's own, and then those that it had before.
-    keys: Arc<Vec<SecretKey>>,
+    keys: Arc<[SecretKey]>,
     /// Held by whatever touches the files, also by work whose waiter has given up: so what undoes comes after it.
     turn: Arc<Mutex<()>>,
 }
@@ -33,7 +34,7 @@ pub struct LinuxHost {
 impl LinuxHost {
     /// The host whose `/` is this folder, which gets blobs from there. It opens no secrets until it has a key.
     pub fn new(root: impl Into<PathBuf>, artifacts: Arc<dyn Artifacts>) -> Self {
-        Self { root: Arc::new(root.into()), artifacts, keys: Arc::default(), turn: Arc::new(Mutex::new(())) }
+        Self { root: Arc::new(root.into()), artifacts, keys: Arc::from([]), turn: Arc::new(Mutex::new(())) }
     }
 
     /// The same with the node's key, which secrets are sealed to.
@@ -45,7 +46,7 @@ impl LinuxHost {
     /// The same with the node's key, and then those that it had before: what is sealed to one of them is opened, too.
     #[must_use]
     pub fn with_keys(self, keys: Vec<SecretKey>) -> Self {
-        Self { keys: Arc::new(keys), ..self }
+        Self { keys: keys.into(), ..self }
     }
 
     /// Does something with the files, off the runtime's threads.
@@ -136,27 +137,7 @@ impl FileTree for LinuxHost {
 
 impl OpenSecrets for LinuxHost {
     async fn open(&self, secret: &SealedText, place: Place<'_>) -> Result<SecretValue, DeviceError> {
-        let doing = || format!("open the secret `{}`", secret.name());
-        let keys = Arc::clone(&self.keys);
-        if keys.is_empty() {
-            return Err(DeviceError::permanent(format!("{}: this agent runs without a key for secrets", doing())));
-        }
-        let (sealed, kind, subject) = (secret.clone(), place.kind.clone(), place.subject.clone());
-        // A file with thousands of recipients takes a moment.
-        let open = move || {
-            let mut opened = Err(OpenTextError::NotARecipient(sealed.name().clone()));
-            for key in keys.iter() {
-                opened = sealed.open(Place { kind: &kind, subject: &subject }, key);
-                if !matches!(opened, Err(OpenTextError::NotARecipient(_))) {
-                    break;
-                }
-            }
-            opened
-        };
-        match tokio::task::spawn_blocking(open).await {
-            Ok(opened) => opened.map_err(scores::secrets::cannot_open),
-            Err(error) => Err(DeviceError::transient(doing()).because(error)),
-        }
+        open_with(&self.keys, secret, place).await
     }
 }
 

@@ -5,17 +5,18 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a program for people who look at its figures")]
 
+#[path = "shared/ledger.rs"]
+mod ledger;
+
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flt::compose::agent::{self, AgentParts};
 use flt::compose::coordinator::{self, ClockPart, CoordinatorParts};
 use flt::compose::now;
 use protocols::entry::{Checkpoint, Enroll, Founder, Payload, Publish, Role};
-use protocols::store::{Ledger, Store};
-use protocols::{Body, Digest, Entry, FleetState, Labels, PeerAddr, Policy, SecretKey, SignedEntry, Ticket};
+use protocols::{Body, Digest, FleetState, Labels, PeerAddr, Policy, SecretKey, SignedEntry, Ticket};
 
 /// How many entries, if nothing else is said.
 const ENTRIES: u64 = 10_000;
@@ -71,12 +72,7 @@ impl Fleet {
     }
 
     fn enter(&mut self, author: &SecretKey, body: Body) {
-        let (head, at) = (self.state.head(), self.state.time());
-        let (fleet, seq, prev) = (Some(self.state.fleet()), head.seq + 1, Some(head.hash));
-        let entry = Entry { fleet, seq, prev, at, not_after: None, author: author.id(), body };
-        let signed = entry.sign(author).unwrap();
-        self.state.apply(&signed.clone().verify().unwrap()).unwrap();
-        self.log.push(signed);
+        ledger::enter(&mut self.log, &mut self.state, author, body);
     }
 
     fn bytes(&self) -> usize {
@@ -101,11 +97,7 @@ impl Fleet {
     }
 
     fn store(&self, dir: &Path) {
-        let mut ledger = Ledger::open(Arc::new(Store::open(dir).unwrap()), None).unwrap();
-        ledger.found(self.log[0].clone(), self.state.fleet()).unwrap();
-        for batch in self.log[1..].chunks(BATCH) {
-            ledger.append(batch.to_vec()).unwrap();
-        }
+        ledger::store(dir, &self.log, BATCH);
     }
 
     async fn join(&self) {

@@ -1,7 +1,9 @@
 //! The capability to open secrets that were sealed to a node.
 
-use protocols::SecretValue;
+use std::sync::Arc;
+
 use protocols::secret::{OpenTextError, Place, SealedText};
+use protocols::{SecretKey, SecretValue};
 
 use crate::{DeviceError, Topology};
 
@@ -19,8 +21,39 @@ pub trait OpenSecrets: Topology {
     ) -> impl Future<Output = Result<SecretValue, DeviceError>> + Send;
 }
 
+/// Opens a secret with the first of a node's keys that it is sealed to.
+///
+/// # Errors
+/// When there is no key, or none of them opens it here.
+pub async fn open_with(
+    keys: &Arc<[SecretKey]>,
+    secret: &SealedText,
+    place: Place<'_>,
+) -> Result<SecretValue, DeviceError> {
+    let doing = format!("open the secret `{}`", secret.name());
+    if keys.is_empty() {
+        return Err(DeviceError::permanent(format!("{doing}: this agent runs without a key for secrets")));
+    }
+    let (keys, sealed, kind, subject) = (Arc::clone(keys), secret.clone(), place.kind.clone(), place.subject.clone());
+    // A file with thousands of recipients takes a moment.
+    let open = move || {
+        let mut opened = Err(OpenTextError::NotARecipient(sealed.name().clone()));
+        for key in keys.iter() {
+            opened = sealed.open(Place { kind: &kind, subject: &subject }, key);
+            if !matches!(opened, Err(OpenTextError::NotARecipient(_))) {
+                break;
+            }
+        }
+        opened
+    };
+    match tokio::task::spawn_blocking(open).await {
+        Ok(opened) => opened.map_err(cannot_open),
+        Err(error) => Err(DeviceError::transient(doing).because(error)),
+    }
+}
+
 /// What is said of a node that cannot open a secret: trying again does not help, a new publication does.
-pub fn cannot_open(error: OpenTextError) -> DeviceError {
+fn cannot_open(error: OpenTextError) -> DeviceError {
     let what = match &error {
         OpenTextError::NotARecipient(name) => format!(
             "open the secret `{name}`: it is not sealed to this node's key; an admin seals it again: \

@@ -30,7 +30,7 @@ pub struct Device {
 
 struct Inner {
     declaration: Declaration,
-    keys: Vec<SecretKey>,
+    keys: Arc<[SecretKey]>,
     session: Mutex<Option<Live>>,
     waiting: Semaphore,
     turn: Turn,
@@ -67,7 +67,7 @@ impl Device {
         let memory = Memory::new(state.into().join(format!("{}.json", declaration.name)));
         let inner = Inner {
             declaration,
-            keys,
+            keys: keys.into(),
             session: Mutex::new(None),
             waiting: Semaphore::new(WAITING_MAX),
             turn: Turn::default(),

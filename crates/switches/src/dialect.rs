@@ -3,7 +3,7 @@
 mod fastiron;
 mod nos;
 
-use scores::switch::{Change, Config, Family, SnmpSecrets};
+use scores::switch::{Change, Config, Family, SnmpAuth, SnmpPrivacy, SnmpSecrets, SnmpUser};
 
 use crate::session::{Command, SessionError};
 
@@ -42,6 +42,37 @@ pub(crate) fn fastiron_family(version: &str, running: &crate::parse::ParsedConfi
     let mut next = || numbers.next().flatten();
     let version = (next()?, next()?, next()?);
     Some(if version >= LAG_INTERFACES_SINCE { Family::FastIron } else { Family::FastIronDeploy })
+}
+
+/// How a family says a user of SNMPv3; `{}` stands for a secret.
+struct Words {
+    auth: String,
+    privacy: fn(SnmpPrivacy) -> &'static str,
+}
+
+/// A user goes, comes, or is made anew: no family changes one that is there.
+fn snmp_user(
+    gone: Option<String>,
+    to: Option<&SnmpUser>,
+    secrets: Option<&SnmpSecrets>,
+    words: impl FnOnce(&SnmpUser, &str) -> Words,
+) -> Result<Vec<Command>, String> {
+    let mut all: Vec<Command> = gone.map(Command::new).into_iter().collect();
+    let Some(to) = to else { return Ok(all) };
+    let secrets = secrets.ok_or("its secrets are not known")?;
+    let auth = match to.auth.ok_or("it has no authentication")? {
+        SnmpAuth::Sha => "sha",
+        SnmpAuth::Md5 => "md5",
+    };
+    let words = words(to, auth);
+    all.push(match (to.privacy, &secrets.privacy) {
+        (None, None) => Command::secret(&words.auth, &[&secrets.auth]),
+        (Some(privacy), Some(key)) => {
+            Command::secret(&format!("{} {}", words.auth, (words.privacy)(privacy)), &[&secrets.auth, key])
+        }
+        _ => return Err("its secrets do not fit its algorithms".into()),
+    });
+    Ok(all)
 }
 
 /// The first version whose port channels are interfaces.

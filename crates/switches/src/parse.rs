@@ -8,7 +8,7 @@ mod words;
 
 use std::fmt;
 
-use scores::switch::{Config, Port};
+use scores::switch::{Config, Port, SnmpGroup};
 
 pub use mac::Mac;
 pub(crate) use words::{port_list, ports_text, quoted};
@@ -169,6 +169,64 @@ fn numbered(lines: &[String]) -> impl Iterator<Item = (usize, &str)> {
     lines.iter().enumerate().map(|(at, line)| (at + 1, line.trim_end()))
 }
 
+/// Reads a configuration block by block. `head` tells which block a line at the margin begins, `inside` takes the lines
+/// within it, and says whether it knows them; lines that nobody knows are kept as they are. Where a configuration
+/// `ends`, its last line is `end`.
+fn blocks<B>(
+    lines: &[String],
+    ends: bool,
+    mut head: impl FnMut(&[&str], &mut ParsedConfig, &str) -> Result<Option<B>, String>,
+    mut inside: impl FnMut(&B, &[&str], &str, &mut Config) -> Result<bool, String>,
+) -> Result<ParsedConfig, ParseError> {
+    let (mut parsed, mut block, mut ended) = (ParsedConfig::default(), None, false);
+    if lines.len() > LINES_MAX {
+        return Err(ParseError::whole(CONFIGURATION, format!("it has more than {LINES_MAX} lines")));
+    }
+    for (number, line) in numbered(lines) {
+        let bad = |why: String| ParseError::at(CONFIGURATION, number, line, why);
+        let text = line.trim();
+        if text.is_empty() {
+            continue;
+        }
+        if ended {
+            return Err(bad("it stands behind the end".into()));
+        }
+        if text == "!" {
+            block = None;
+            continue;
+        }
+        let words = quoted(text);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if !line.starts_with(' ') {
+            block = head(&words, &mut parsed, line).map_err(bad)?;
+            ended = ends && text == "end";
+            continue;
+        }
+        let understood = match &block {
+            Some(block) => inside(block, &words, text, &mut parsed.config).map_err(bad)?,
+            None => false,
+        };
+        if !understood {
+            parsed.others.push(line.to_owned());
+        }
+    }
+    if ends && !ended {
+        return Err(ParseError::whole(CONFIGURATION, "its end is missing"));
+    }
+    Ok(parsed)
+}
+
+/// The word that follows another.
+fn word_after<'a>(words: &[&'a str], which: &str) -> Option<&'a str> {
+    words.iter().position(|word| *word == which).and_then(|at| words.get(at + 1)).copied()
+}
+
+/// A group of SNMPv3, from what follows its name.
+fn snmp_group(level: &str, rest: &[&str]) -> SnmpGroup {
+    let view = |which: &str| word_after(rest, which).map(str::to_owned);
+    SnmpGroup { encrypted: level == "priv", read: view("read"), write: view("write") }
+}
+
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -192,6 +250,8 @@ pub fn version(lines: &[String]) -> Result<Version, ParseError> {
     Err(ParseError::whole("show version", "it is neither FastIron's nor Network OS's"))
 }
 
+/// What a configuration is called in errors.
+const CONFIGURATION: &str = "the configuration";
 /// The longest line in an error, in bytes.
 const LINE_BYTES_MAX: usize = 160;
 /// The most lines of any output that is read.

@@ -26,6 +26,18 @@ pub(crate) struct Shell {
     pub(crate) user_name: Option<String>,
 }
 
+/// `exit` in a mode of configuration: one mode up.
+pub(crate) fn up(context: &mut Context<'_>, _: &[String]) -> Reply {
+    context.shell.mode = if context.shell.mode == Mode::Config { Mode::Enable } else { Mode::Config };
+    Reply::silence()
+}
+
+/// `end`: out of every mode of configuration.
+pub(crate) fn end(context: &mut Context<'_>, _: &[String]) -> Reply {
+    context.shell.mode = Mode::Enable;
+    Reply::silence()
+}
+
 /// What a command may touch.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {

@@ -11,6 +11,8 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a program for people who look at its figures")]
 
 mod etcd;
+#[path = "../shared/ledger.rs"]
+mod ledger;
 mod nats;
 mod ours;
 

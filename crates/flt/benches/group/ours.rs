@@ -13,11 +13,10 @@ use flt::compose::now;
 use mesh::{Mesh, MeshBuilder, MeshConfig};
 use protocols::control::{self, AskGroup, Control};
 use protocols::entry::{Enroll, Founder, Payload, Publish, Role};
-use protocols::store::{Ledger, Store};
-use protocols::{Body, Digest, Entry, FleetState, Labels, NodeId, PeerAddr, Policy, SecretKey, SignedEntry, alpn};
+use protocols::{Body, Digest, FleetState, Labels, NodeId, PeerAddr, Policy, SecretKey, SignedEntry, alpn};
 use tokio::time::timeout;
 
-use crate::{ANSWER, CLIENTS, Cluster, Proc, Registers, SOON};
+use crate::{ANSWER, CLIENTS, Cluster, Proc, Registers, SOON, ledger};
 
 /// Names the member that a process is to be, 0 to 2.
 pub(crate) const MEMBER: &str = "FLT_BENCH_MEMBER";
@@ -85,7 +84,7 @@ fn spawn(dir: &Path, n: usize) -> Proc {
 }
 
 /// A ledger with three coordinators, an agent, and a service for each client, of which that agent is the candidate.
-fn ledger() -> Vec<SignedEntry> {
+fn declared() -> Vec<SignedEntry> {
     let admin = key(ADMIN);
     let founders = (0..3).map(|n| Founder { key: key(n).id(), name: format!("coordinator-{n}").parse().unwrap() });
     let nonce = Digest::from_bytes([7; 32]);
@@ -110,20 +109,9 @@ fn ledger() -> Vec<SignedEntry> {
         })
     };
     for body in std::iter::once(Body::Enroll(agent)).chain((0..CLIENTS).map(publish)) {
-        let (head, at) = (state.head(), state.time());
-        let (fleet, seq, prev) = (Some(state.fleet()), head.seq + 1, Some(head.hash));
-        let signed = Entry { fleet, seq, prev, at, not_after: None, author: admin.id(), body }.sign(&admin).unwrap();
-        state.apply(&signed.clone().verify().unwrap()).unwrap();
-        log.push(signed);
+        ledger::enter(&mut log, &mut state, &admin, body);
     }
     log
-}
-
-fn store(dir: &Path, log: &[SignedEntry]) {
-    let state = FleetState::found(&log[0].clone().verify().unwrap()).unwrap();
-    let mut ledger = Ledger::open(Arc::new(Store::open(dir).unwrap()), None).unwrap();
-    ledger.found(log[0].clone(), state.fleet()).unwrap();
-    ledger.append(log[1..].to_vec()).unwrap();
 }
 
 async fn mesh(n: usize) -> Mesh {
@@ -140,9 +128,9 @@ impl Cluster for Group {
 
     async fn start() -> Result<Self, String> {
         let dir = tempfile::tempdir().unwrap();
-        let log = ledger();
+        let log = declared();
         std::fs::write(dir.path().join("genesis"), serde_json::to_vec(&log[0]).unwrap()).unwrap();
-        (0..3).for_each(|n| store(&data(dir.path(), n), &log));
+        (0..3).for_each(|n| ledger::store(&data(dir.path(), n), &log, log.len()));
         let procs = std::array::from_fn(|n| spawn(dir.path(), n));
         let this = Self { dir, procs, admin: mesh(ADMIN).await, agent: mesh(AGENT).await };
         this.found().await;

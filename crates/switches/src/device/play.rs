@@ -1,7 +1,8 @@
 //! What scores ask of a switch.
 
-use protocols::secret::{OpenTextError, Place};
+use protocols::secret::Place;
 use protocols::{Name, SealedText, SecretValue, Subject};
+use scores::secrets::open_with;
 use scores::switch::{Change, Config, Snapshot, SnmpSecrets, Switch};
 use scores::{DeviceError, OpenSecrets, Topology};
 
@@ -95,25 +96,6 @@ fn from_here(change: &Change, running: &Config) -> Change {
 
 impl OpenSecrets for Device {
     async fn open(&self, secret: &SealedText, place: Place<'_>) -> Result<SecretValue, DeviceError> {
-        let doing = || format!("open the secret `{}`", secret.name());
-        let keys = self.inner.keys.clone();
-        if keys.is_empty() {
-            return Err(DeviceError::permanent(format!("{}: this agent runs without a key for secrets", doing())));
-        }
-        let (sealed, kind, subject) = (secret.clone(), place.kind.clone(), place.subject.clone());
-        let open = move || {
-            let mut opened = Err(OpenTextError::NotARecipient(sealed.name().clone()));
-            for key in &keys {
-                opened = sealed.open(Place { kind: &kind, subject: &subject }, key);
-                if !matches!(opened, Err(OpenTextError::NotARecipient(_))) {
-                    break;
-                }
-            }
-            opened
-        };
-        match tokio::task::spawn_blocking(open).await {
-            Ok(opened) => opened.map_err(scores::secrets::cannot_open),
-            Err(error) => Err(DeviceError::transient(doing()).because(error)),
-        }
+        open_with(&self.inner.keys, secret, place).await
     }
 }

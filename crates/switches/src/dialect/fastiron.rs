@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use scores::switch::{
-    Change, Config, Family, Lag, LagMode, Membership, Port, PortConfig, SnmpAuth, SnmpGroup, SnmpPrivacy, SnmpSecrets,
-    SnmpUser,
+    Change, Config, Family, Lag, LagMode, Membership, Port, PortConfig, SnmpGroup, SnmpPrivacy, SnmpSecrets, SnmpUser,
 };
 
+use super::{Words, snmp_user};
 use crate::parse::ports_text;
 use crate::session::Command;
 
@@ -247,29 +247,14 @@ fn user(
     to: Option<&SnmpUser>,
     secrets: Option<&SnmpSecrets>,
 ) -> Result<Vec<Command>, String> {
-    let mut all = Vec::new();
-    if let Some(from) = from {
-        all.push(Command::new(format!("no snmp-server user {name} {} v3", from.group)));
-    }
-    let Some(to) = to else { return Ok(all) };
-    let secrets = secrets.ok_or("its secrets are not known")?;
-    let auth = match to.auth.ok_or("it has no authentication")? {
-        SnmpAuth::Sha => "sha",
-        SnmpAuth::Md5 => "md5",
-    };
-    let form = format!("snmp-server user {name} {} v3 auth {auth} {{}}", to.group);
-    all.push(match (to.privacy, &secrets.privacy) {
-        (None, None) => Command::secret(&form, &[&secrets.auth]),
-        (Some(privacy), Some(key)) => {
-            let privacy = match privacy {
-                SnmpPrivacy::Aes => "aes",
-                SnmpPrivacy::Des => "des",
-            };
-            Command::secret(&format!("{form} priv {privacy} {{}}"), &[&secrets.auth, key])
-        }
-        _ => return Err("its secrets do not fit its algorithms".into()),
-    });
-    Ok(all)
+    let gone = from.map(|from| format!("no snmp-server user {name} {} v3", from.group));
+    snmp_user(gone, to, secrets, |user, auth| Words {
+        auth: format!("snmp-server user {name} {} v3 auth {auth} {{}}", user.group),
+        privacy: |privacy| match privacy {
+            SnmpPrivacy::Aes => "priv aes {}",
+            SnmpPrivacy::Des => "priv des {}",
+        },
+    })
 }
 
 fn quote(text: &str) -> String {

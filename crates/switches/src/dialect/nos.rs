@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use scores::switch::{
-    Change, Config, Lag, LagMode, Membership, Port, PortConfig, SnmpAuth, SnmpPrivacy, SnmpSecrets, SnmpUser,
-};
+use scores::switch::{Change, Config, Lag, LagMode, Membership, Port, PortConfig, SnmpPrivacy, SnmpSecrets, SnmpUser};
 
+use super::{Words, snmp_user};
 use crate::parse::nos::port_text;
 use crate::session::Command;
 
@@ -173,27 +172,12 @@ fn user(
     to: Option<&SnmpUser>,
     secrets: Option<&SnmpSecrets>,
 ) -> Result<Vec<Command>, String> {
-    let mut all = Vec::new();
-    if from.is_some() {
-        all.push(Command::new(format!("no snmp-server user {name}")));
-    }
-    let Some(to) = to else { return Ok(all) };
-    let secrets = secrets.ok_or("its secrets are not known")?;
-    let auth = match to.auth.ok_or("it has no authentication")? {
-        SnmpAuth::Sha => "sha",
-        SnmpAuth::Md5 => "md5",
-    };
-    let form = format!("snmp-server user {name} groupname {} auth {auth} auth-password {{}}", to.group);
-    all.push(match (to.privacy, &secrets.privacy) {
-        (None, None) => Command::secret(&form, &[&secrets.auth]),
-        (Some(privacy), Some(key)) => {
-            let privacy = match privacy {
-                SnmpPrivacy::Aes => "AES128",
-                SnmpPrivacy::Des => "DES",
-            };
-            Command::secret(&format!("{form} priv {privacy} priv-password {{}}"), &[&secrets.auth, key])
-        }
-        _ => return Err("its secrets do not fit its algorithms".into()),
-    });
-    Ok(all)
+    let gone = from.map(|_| format!("no snmp-server user {name}"));
+    snmp_user(gone, to, secrets, |user, auth| Words {
+        auth: format!("snmp-server user {name} groupname {} auth {auth} auth-password {{}}", user.group),
+        privacy: |privacy| match privacy {
+            SnmpPrivacy::Aes => "priv AES128 priv-password {}",
+            SnmpPrivacy::Des => "priv DES priv-password {}",
+        },
+    })
 }

@@ -1,7 +1,7 @@
 //! FastIron: what is not configuration: `enable`, leaving, paging, saving.
 
 use crate::profile::EnableDialog;
-use crate::shell::{Context, Mode, Question, Reply, Table, Then};
+use crate::shell::{Context, Mode, Question, Reply, Table, Then, end, up};
 
 pub(crate) const USER: Table =
     &[("enable", enable), ("exit", leave), ("quit", leave), ("logout", leave), ("stop", leave)];
@@ -28,18 +28,9 @@ pub(crate) const ENABLE: Table = &[
 
 /// What goes in every mode of configuration.
 pub(crate) const EVERYWHERE: Table = &[
-    ("exit", |context, _| {
-        context.shell.mode = if context.shell.mode == Mode::Config { Mode::Enable } else { Mode::Config };
-        Reply::silence()
-    }),
-    ("end", |context, _| {
-        context.shell.mode = Mode::Enable;
-        Reply::silence()
-    }),
-    ("quit", |context, _| {
-        context.shell.mode = Mode::Enable;
-        Reply::silence()
-    }),
+    ("exit", up),
+    ("end", end),
+    ("quit", end),
     ("write memory", write),
     ("write terminal", |context, _| Reply::said(context.device.render(&context.device.running))),
 ];

@@ -1,6 +1,6 @@
 //! Network OS: what is not configuration: leaving, paging, saving.
 
-use crate::shell::{Context, Mode, Question, Reply, Table};
+use crate::shell::{Context, Mode, Question, Reply, Table, end, up};
 
 pub(crate) const ENABLE: Table = &[
     ("configure terminal", |context, _| {
@@ -27,14 +27,8 @@ pub(crate) const ENABLE: Table = &[
 
 /// What goes in every mode of configuration.
 pub(crate) const EVERYWHERE: Table = &[
-    ("exit", |context, _| {
-        context.shell.mode = if context.shell.mode == Mode::Config { Mode::Enable } else { Mode::Config };
-        Reply::silence()
-    }),
-    ("end", |context, _| {
-        context.shell.mode = Mode::Enable;
-        Reply::silence()
-    }),
+    ("exit", up),
+    ("end", end),
     ("top", |context, _| {
         context.shell.mode = Mode::Config;
         Reply::silence()

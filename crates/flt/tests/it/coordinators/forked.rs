@@ -32,6 +32,17 @@ struct Forked {
 }
 
 impl Forked {
+    /// Split, with both agents up, which find it out. The second coordinator is down: it only follows, has done nothing
+    /// wrong, and nothing shall be held against it. With that one, and the name of the one that told two stories.
+    fn met() -> (Self, Proc, String) {
+        let mut forked = Self::make(true);
+        let mut second = forked.second.take().unwrap();
+        let liar = forked.orderer();
+        kill(&mut second);
+        forked.one.restart();
+        (forked, second, liar)
+    }
+
     /// Leaves the coordinator running with the shorter history, another one that follows it if that is asked for, and
     /// `edge-2`.
     fn make(with_second: bool) -> Self {
@@ -206,13 +217,8 @@ fn members_whose_histories_differ_are_named_and_a_person_says_which_counts() {
 
 #[test]
 fn a_split_fleet_finds_it_out_takes_no_more_and_shows_the_proof() {
-    let mut forked = Forked::make(true);
+    let (mut forked, mut second, liar) = Forked::met();
     let pair = &forked.pair;
-    let mut second = forked.second.take().unwrap();
-    let liar = forked.orderer();
-    // It only follows, and has done nothing wrong: nothing shall be held against it.
-    kill(&mut second);
-    forked.one.restart();
     // Both agents take no more entries, and say why; nothing that was there before is touched.
     for (node, text) in [("edge-1", "long\n"), ("edge-2", "short\n")] {
         let why = forked.refuses(node);

@@ -1,16 +1,14 @@
 //! `show running-config` and `show configuration`.
 
-use scores::switch::{Config, Lag, LagMode, Port, SnmpAuth, SnmpGroup, SnmpPrivacy, SnmpUser, Vlan};
+use scores::switch::{Config, Lag, LagMode, Port, SnmpAuth, SnmpPrivacy, SnmpUser, Vlan};
 
-use super::super::{LINES_MAX, ParseError, ParsedConfig, numbered, port_list, quoted};
+use super::super::{ParseError, ParsedConfig, blocks, port_list, snmp_group};
 
 /// Which block a line stands in.
 enum Block {
-    None,
     Lag(u16),
     Vlan(u16),
     Ports(Vec<Port>),
-    Other,
 }
 
 /// Reads a configuration. Lines that scores do not govern are kept as they are; one that they do govern and that is not
@@ -19,48 +17,12 @@ enum Block {
 /// # Errors
 /// When a line is not understood, or the end is missing.
 pub fn configuration(lines: &[String]) -> Result<ParsedConfig, ParseError> {
-    const WHAT: &str = "the configuration";
-    let mut parsed = ParsedConfig::default();
-    let mut block = Block::None;
-    let mut ended = false;
-    if lines.len() > LINES_MAX {
-        return Err(ParseError::whole(WHAT, format!("it has more than {LINES_MAX} lines")));
-    }
     let mut dual = Vec::new();
-    for (number, line) in numbered(lines) {
-        let bad = |why: String| ParseError::at(WHAT, number, line, why);
-        let text = line.trim();
-        if text.is_empty() {
-            continue;
-        }
-        if ended {
-            return Err(bad("it stands behind the end".into()));
-        }
-        if text == "!" {
-            block = Block::None;
-            continue;
-        }
-        let words = quoted(text);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if !line.starts_with(' ') {
-            block = head(&words, &mut parsed, line).map_err(bad)?;
-            ended = text == "end";
-            continue;
-        }
-        let config = &mut parsed.config;
-        let understood = match &block {
-            Block::None | Block::Other => Ok(false),
-            Block::Lag(id) => in_lag(*id, &words, config),
-            Block::Vlan(id) => in_vlan(*id, &words, config),
-            Block::Ports(ports) => in_ports(ports, &words, text, config, &mut dual),
-        };
-        if !understood.map_err(bad)? {
-            parsed.others.push(line.to_owned());
-        }
-    }
-    if !ended {
-        return Err(ParseError::whole(WHAT, "its end is missing"));
-    }
+    let mut parsed = blocks(lines, true, head, |block, words, text, config| match block {
+        Block::Lag(id) => in_lag(*id, words, config),
+        Block::Vlan(id) => in_vlan(*id, words, config),
+        Block::Ports(ports) => in_ports(ports, words, text, config, &mut dual),
+    })?;
     // The VLAN of untagged frames on a port that is tagged in it, in the old syntax.
     for (port, vlan) in dual {
         let mut config = parsed.config.port(port);
@@ -71,7 +33,7 @@ pub fn configuration(lines: &[String]) -> Result<ParsedConfig, ParseError> {
     Ok(parsed)
 }
 
-fn head(words: &[&str], parsed: &mut ParsedConfig, line: &str) -> Result<Block, String> {
+fn head(words: &[&str], parsed: &mut ParsedConfig, line: &str) -> Result<Option<Block>, String> {
     let config = &mut parsed.config;
     match words {
         ["lag", name, mode @ ("dynamic" | "static" | "keep-alive"), "id", id] => {
@@ -82,7 +44,7 @@ fn head(words: &[&str], parsed: &mut ParsedConfig, line: &str) -> Result<Block, 
             if config.lags.insert(id, lag).is_some() {
                 return Err(format!("the LAG {id} stands there twice"));
             }
-            Ok(Block::Lag(id))
+            Ok(Some(Block::Lag(id)))
         }
         ["lag", ..] => Err("no head of a LAG stands there".into()),
         ["vlan", id, rest @ ..] if id.bytes().all(|b| b.is_ascii_digit()) => {
@@ -93,23 +55,19 @@ fn head(words: &[&str], parsed: &mut ParsedConfig, line: &str) -> Result<Block, 
                 _ => return Err("no head of a VLAN stands there".into()),
             };
             config.vlans.insert(id, Vlan { name });
-            Ok(Block::Vlan(id))
+            Ok(Some(Block::Vlan(id)))
         }
         ["interface", "ethernet" | "ethe" | "e", list @ ..] => {
             let list: Vec<String> = list.iter().map(|word| (*word).to_owned()).collect();
-            Ok(Block::Ports(port_list(&list)?.into_iter().collect()))
+            Ok(Some(Block::Ports(port_list(&list)?.into_iter().collect())))
         }
         ["interface", "lag", id] => {
             let id = id.trim_start_matches("lg").parse().map_err(|_| "no id of a LAG stands there".to_owned())?;
-            Ok(Block::Ports(vec![Port::channel(id)]))
+            Ok(Some(Block::Ports(vec![Port::channel(id)])))
         }
         ["snmp-server", "group", name, "v3", level @ ("auth" | "noauth" | "priv"), rest @ ..] => {
-            let view = |which: &str| {
-                rest.iter().position(|word| *word == which).and_then(|at| rest.get(at + 1)).map(|v| (*v).to_owned())
-            };
-            let group = SnmpGroup { encrypted: *level == "priv", read: view("read"), write: view("write") };
-            config.groups.insert((*name).to_owned(), group);
-            Ok(Block::None)
+            config.groups.insert((*name).to_owned(), snmp_group(level, rest));
+            Ok(None)
         }
         ["snmp-server", "user", name, group, "v3", rest @ ..] => {
             let user = SnmpUser {
@@ -119,15 +77,15 @@ fn head(words: &[&str], parsed: &mut ParsedConfig, line: &str) -> Result<Block, 
                 keys: None,
             };
             config.users.insert((*name).to_owned(), user);
-            Ok(Block::None)
+            Ok(None)
         }
         ["ver", version] => {
             parsed.version = Some((*version).to_owned());
-            Ok(Block::None)
+            Ok(None)
         }
         _ => {
             parsed.others.push(line.to_owned());
-            Ok(Block::Other)
+            Ok(None)
         }
     }
 }

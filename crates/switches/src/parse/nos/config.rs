@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use scores::switch::{Config, Lag, LagMode, Port, SnmpAuth, SnmpGroup, SnmpPrivacy, SnmpUser, Vlan};
+use scores::switch::{Config, Lag, LagMode, Port, SnmpAuth, SnmpPrivacy, SnmpUser, Vlan};
 
-use super::super::{LINES_MAX, ParseError, ParsedConfig, numbered, quoted};
+use super::super::{CONFIGURATION, ParseError, ParsedConfig, blocks, snmp_group, word_after};
 use super::port;
 
 enum Block {
-    None,
     Vlan(u16),
     Port(Port),
-    Other,
 }
 
 /// Reads a configuration. Lines that scores do not govern are kept as they are; one that they do govern and that is not
@@ -20,80 +18,48 @@ enum Block {
 /// # Errors
 /// When a line is not understood, or there is nothing in it.
 pub fn configuration(lines: &[String]) -> Result<ParsedConfig, ParseError> {
-    const WHAT: &str = "the configuration";
-    let mut parsed = ParsedConfig::default();
-    let mut block = Block::None;
-    if lines.len() > LINES_MAX {
-        return Err(ParseError::whole(WHAT, format!("it has more than {LINES_MAX} lines")));
-    }
     if !lines.iter().any(|line| line.starts_with("interface ")) {
-        return Err(ParseError::whole(WHAT, "there are no interfaces in it"));
+        return Err(ParseError::whole(CONFIGURATION, "there are no interfaces in it"));
     }
-    for (number, line) in numbered(lines) {
-        let bad = |why: String| ParseError::at(WHAT, number, line, why);
-        let text = line.trim();
-        if text.is_empty() {
-            continue;
-        }
-        if text == "!" {
-            block = Block::None;
-            continue;
-        }
-        let words = quoted(text);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if !line.starts_with(' ') {
-            block = head(&words, &mut parsed, line).map_err(bad)?;
-            continue;
-        }
-        let understood = match &block {
-            Block::None | Block::Other => Ok(false),
-            Block::Vlan(id) => Ok(in_vlan(*id, &words, &mut parsed.config)),
-            Block::Port(port) => in_port(*port, &words, text, &mut parsed.config),
-        };
-        if !understood.map_err(bad)? {
-            parsed.others.push(line.to_owned());
-        }
-    }
-    Ok(parsed)
+    blocks(lines, false, head, |block, words, text, config| match block {
+        Block::Vlan(id) => Ok(in_vlan(*id, words, config)),
+        Block::Port(port) => in_port(*port, words, text, config),
+    })
 }
 
-fn head(words: &[&str], parsed: &mut ParsedConfig, line: &str) -> Result<Block, String> {
+fn head(words: &[&str], parsed: &mut ParsedConfig, line: &str) -> Result<Option<Block>, String> {
     let config = &mut parsed.config;
     match words {
         ["interface", kind, id] if kind.eq_ignore_ascii_case("vlan") => {
             let id = id.parse().map_err(|_| "no VLAN stands there".to_owned())?;
             config.vlans.insert(id, Vlan::default());
-            Ok(Block::Vlan(id))
+            Ok(Some(Block::Vlan(id)))
         }
         ["interface", "Management" | "Ve" | "Loopback" | "Fcoe" | "FibreChannel" | "Tunnel", ..] => {
             parsed.others.push(line.to_owned());
-            Ok(Block::Other)
+            Ok(None)
         }
         ["interface", media, numbers] => {
             let port = port(media, numbers)?;
             if let Some(id) = port.channel_id() {
                 config.lags.entry(id).or_insert_with(empty);
             }
-            Ok(Block::Port(port))
+            Ok(Some(Block::Port(port)))
         }
         ["snmp-server", "group", name, "v3", level @ ("auth" | "noauth" | "priv"), rest @ ..] => {
-            let view = |which: &str| {
-                rest.iter().position(|word| *word == which).and_then(|at| rest.get(at + 1)).map(|v| (*v).to_owned())
-            };
-            let group = SnmpGroup { encrypted: *level == "priv", read: view("read"), write: view("write") };
-            config.groups.insert((*name).to_owned(), group);
-            Ok(Block::None)
+            config.groups.insert((*name).to_owned(), snmp_group(level, rest));
+            Ok(None)
         }
         ["snmp-server", "user", name, rest @ ..] => {
-            let after = |which: &str| rest.iter().position(|word| *word == which).and_then(|at| rest.get(at + 1));
+            let after = |which: &str| word_after(rest, which);
             let user = SnmpUser {
-                group: after("groupname").map(|group| (*group).to_owned()).unwrap_or_default(),
-                auth: match after("auth").copied() {
+                group: after("groupname").map(str::to_owned).unwrap_or_default(),
+                auth: match after("auth") {
                     Some("sha") => Some(SnmpAuth::Sha),
                     Some("md5") => Some(SnmpAuth::Md5),
                     _ => None,
                 },
-                privacy: match after("priv").map(|word| word.to_ascii_lowercase()).as_deref() {
+                privacy: match after("priv").map(str::to_ascii_lowercase).as_deref() {
                     Some("aes128") => Some(SnmpPrivacy::Aes),
                     Some("des") => Some(SnmpPrivacy::Des),
                     _ => None,
@@ -101,11 +67,11 @@ fn head(words: &[&str], parsed: &mut ParsedConfig, line: &str) -> Result<Block, 
                 keys: None,
             };
             config.users.insert((*name).to_owned(), user);
-            Ok(Block::None)
+            Ok(None)
         }
         _ => {
             parsed.others.push(line.to_owned());
-            Ok(Block::Other)
+            Ok(None)
         }
     }
 }

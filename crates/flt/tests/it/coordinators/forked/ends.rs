@@ -8,13 +8,8 @@ use super::{Forked, appoint_second};
 
 #[test]
 fn a_split_ends_when_the_guilty_one_is_retired_and_a_person_brings_the_others_back() {
-    let mut forked = Forked::make(true);
+    let (mut forked, mut second, liar) = Forked::met();
     let pair = &forked.pair;
-    let mut second = forked.second.take().unwrap();
-    let liar = forked.orderer();
-    // It only follows, and shall not be held for one that took part.
-    kill(&mut second);
-    forked.one.restart();
     for node in ["edge-1", "edge-2"] {
         assert!(forked.refuses(node).contains(&liar));
     }
