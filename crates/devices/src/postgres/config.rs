@@ -217,6 +217,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "10000"),
     ("ssl_min_protocol_version", "TLSv1.2"),
+    // After a crash it makes sure of its files before it replays: of the file system at once, not of each file in turn.
+    ("recovery_init_sync_method", "syncfs"),
     ("log_line_prefix", "%m [%p] %q%u@%d %a "),
     ("log_filename", "postgresql-%a.log"),
     ("log_rotation_age", "1d"),

@@ -49,7 +49,9 @@ fn acknowledged_rows_outlive_everything() {
     let runs: usize = std::env::var("FLT_FAILOVER_RUNS").map_or(1, |runs| runs.parse().unwrap());
     let only = std::env::var("FLT_FAILOVER_ONLY").unwrap_or_default();
     let clock = std::env::var("FLT_FAILOVER_CLOCK").is_ok_and(|value| value == "1");
-    let wanted = |fault: &Fault| fault.to_string().contains(&only) && (clock || !fault.steps_the_clock());
+    let exact = Fault::ALL.iter().any(|fault| fault.to_string() == only);
+    let named = |name: String| if exact { name == only } else { name.contains(&only) };
+    let wanted = |fault: &Fault| named(fault.to_string()) && (clock || !fault.steps_the_clock());
     let chosen: Vec<Fault> = Fault::ALL.iter().copied().filter(wanted).collect();
     assert!(!chosen.is_empty(), "no fault is called {only}; there are {:?}", Fault::ALL.map(|fault| fault.to_string()));
     let mut rows = Vec::new();
