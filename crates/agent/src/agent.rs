@@ -45,6 +45,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Time between looks for drift.
     pub drift: Duration,
+    /// Time between looks at the devices that it manages, for their facts.
+    pub device_facts: Duration,
     /// How long after its start the agent waits for news before it acts on what it knows.
     pub grace: Duration,
     /// Whether entries are asked for and records handed over. Without, news travel by documents alone, once the node has
@@ -247,6 +249,7 @@ impl Agent {
             self.beat_loop(stop.clone()),
             self.push_loop(stop.clone()),
             self.facts_loop(stop.clone()),
+            self.devices_loop(stop.clone()),
             self.conductor_loop(stop.clone()),
             self.witness_all(incoming, stop.clone()),
             self.hands.attend(Arc::clone(self), stop),

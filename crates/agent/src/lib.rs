@@ -7,6 +7,7 @@ mod agent;
 mod beats;
 mod conductor;
 mod decide;
+mod devices;
 pub mod failover;
 mod fetcher;
 mod gossip;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use protocols::control::{Compare, PUSH_RECORDS_MAX, Push};
 use protocols::entry::Role;
+use protocols::facts::device::DeviceFacts;
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::outcome::{MESSAGE_BYTES_MAX, STEPS_MAX, shorten};
 use protocols::record::{FACTS_STABLE, FACTS_VOLATILE, OUTCOME_PREFIX, RECORD_BYTES_MAX};
 use protocols::seal::Sealed;
-use protocols::{NodeId, Outcome, SignedRecord, Subject};
+use protocols::{Name, NodeId, Outcome, SignedRecord, Subject};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -33,6 +34,16 @@ pub trait Facts: Send + Sync + 'static {
     fn stable(&self) -> BoxFuture<'_, StableFacts>;
     /// Facts that always change.
     fn volatile(&self) -> BoxFuture<'_, VolatileFacts>;
+
+    /// The devices that this node manages, in the order in which they are told of.
+    fn devices(&self) -> Vec<Name> {
+        Vec::new()
+    }
+
+    /// What one of them tells of itself, or why it cannot be seen.
+    fn device<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<DeviceFacts, String>> {
+        Box::pin(async move { Err(format!("there is no device `{name}` here")) })
+    }
 }
 
 impl Agent {
@@ -169,8 +180,18 @@ impl Agent {
         }
     }
 
+    /// Takes back all records of such keys.
+    pub(crate) fn take_back_records(&self, which: impl Fn(&str) -> bool) {
+        let all = self.book.all().unwrap_or_default();
+        all.iter().filter(|record| which(&record.key)).for_each(|record| self.take_back_record(&record.key));
+    }
+
     pub(crate) fn take_back_outcome(&self, subject: &Subject) {
-        match self.book.take_back(&outcome_key(subject)) {
+        self.take_back_record(&outcome_key(subject));
+    }
+
+    fn take_back_record(&self, name: &str) {
+        match self.book.take_back(name) {
             Ok(Some(record)) => self.announce(&record),
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "cannot take a record back"),

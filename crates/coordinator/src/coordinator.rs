@@ -9,7 +9,7 @@ use bytes::Bytes;
 use protocols::control::NodeReport;
 use protocols::entry::Head;
 use protocols::facts::StableFacts;
-use protocols::record::{FACTS_STABLE, VerifiedRecord};
+use protocols::record::{DEVICE_PREFIX, FACTS_STABLE, VerifiedRecord};
 use protocols::seal::Sealed;
 use protocols::store::{LedgerError, Records, Store, StoreError, Values};
 use protocols::{FleetState, Kind, Millis, NodeId, SecretKey, SignedEntry, SignedRecord, alpn};
@@ -304,7 +304,12 @@ impl Coordinator {
 
     pub(crate) fn report(&self, node: NodeId, prefix: &str) -> Result<NodeReport, StoreError> {
         let liveness = lock(&self.liveness).of(node, Instant::now());
-        Ok(NodeReport { node, liveness, records: self.records.of(node, prefix)? })
+        let mut records = self.records.of(node, prefix)?;
+        // They are long, and who watches a fleet is not interested in every address behind a switch.
+        if prefix.is_empty() {
+            records.retain(|record| !record.key.starts_with(DEVICE_PREFIX));
+        }
+        Ok(NodeReport { node, liveness, records })
     }
 
     /// Runs until `stop`: follows the other coordinators and is ready to be followed, looks into what members claim,

@@ -1,19 +1,21 @@
 //! What a host is and how it fares, read from the kernel's files; nothing that is secret, and nothing that can hang.
 
+mod links;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use protocols::facts::{Interface, StableFacts, VolatileFacts};
+use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::{Kind, Millis};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 /// Facts that change when the host is changed. Whatever cannot be read is left out.
 ///
-/// `root` stands for `/`; interfaces, kernel and processors are those of the running system.
+/// `root` stands for `/`; kernel and processors are those of the running system, and so is which interfaces there are.
 pub async fn stable(root: &Path, flt_version: &str, kinds: Vec<Kind>) -> StableFacts {
     let nix_version = nix_version().await;
     let root = root.to_owned();
@@ -22,6 +24,7 @@ pub async fn stable(root: &Path, flt_version: &str, kinds: Vec<Kind>) -> StableF
         let os = read_text(&root.join("etc/os-release")).or_else(|| read_text(&root.join("usr/lib/os-release")));
         let os = os.as_deref().map(os_release).unwrap_or_default();
         let uname = rustix::system::uname();
+        let (interfaces, interfaces_left_out) = links::interfaces(&root);
         let link = |path: &str| Some(std::fs::read_link(root.join(path)).ok()?.to_string_lossy().into_owned());
         StableFacts {
             flt_version,
@@ -39,7 +42,8 @@ pub async fn stable(root: &Path, flt_version: &str, kinds: Vec<Kind>) -> StableF
             nix_version,
             nixos_current: link("run/current-system"),
             nixos_booted: link("run/booted-system"),
-            interfaces: interfaces(),
+            interfaces,
+            interfaces_left_out,
         }
     };
     tokio::task::spawn_blocking(read).await.unwrap_or_default()
@@ -63,24 +67,6 @@ pub async fn volatile(root: &Path, data: &Path, clock: Millis) -> VolatileFacts 
 pub fn free(path: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(path).ok()?;
     found.f_bavail.checked_mul(found.f_frsize)
-}
-
-fn interfaces() -> BTreeMap<String, Interface> {
-    let found = netdev::get_interfaces().into_iter().filter(|interface| !interface.is_loopback());
-    let fact = |interface: netdev::Interface| {
-        let v4 = interface.ipv4.iter().map(ToString::to_string);
-        let mut addresses: Vec<String> = v4.chain(interface.ipv6.iter().map(ToString::to_string)).collect();
-        addresses.sort_unstable();
-        addresses.truncate(ADDRESSES_MAX);
-        let mac = interface.mac_addr.map(|mac| mac.to_string());
-        let up = interface.is_up();
-        (interface.name, Interface { mac, addresses, up })
-    };
-    let mut all: BTreeMap<String, Interface> = found.map(fact).collect();
-    while all.len() > INTERFACES_MAX {
-        all.pop_last();
-    }
-    all
 }
 
 async fn nix_version() -> Option<String> {
@@ -156,10 +142,6 @@ fn some(text: &str) -> Option<String> {
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The longest text of a fact, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
-/// The most interfaces that are reported.
-const INTERFACES_MAX: usize = 64;
-/// The most addresses of an interface that are reported.
-const ADDRESSES_MAX: usize = 16;
 /// How long `nix --version` may take.
 const NIX_DEADLINE: Duration = Duration::from_secs(5);
 

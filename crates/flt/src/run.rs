@@ -71,6 +71,7 @@ pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Resu
             pulls: true,
             files_root: config.files_root.clone(),
             devices: config.devices(),
+            device_facts: config.device_facts(),
             clock: ClockPart::default(),
         };
         let running = agents::start_with(parts, config.hands.clone()).await.context("cannot start the agent")?;

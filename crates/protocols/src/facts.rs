@@ -1,9 +1,12 @@
 //! What a node knows about itself.
 
+pub mod device;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Mac;
 use crate::ids::{Kind, Millis};
 
 /// Facts that change rarely. Written again only when one of them changed. Unknown ones are absent.
@@ -42,6 +45,9 @@ pub struct StableFacts {
     pub nixos_booted: Option<String>,
     /// Network interfaces by name.
     pub interfaces: BTreeMap<String, Interface>,
+    /// How many more interfaces there are than are told here.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub interfaces_left_out: u32,
 }
 
 /// A network interface.
@@ -52,8 +58,35 @@ pub struct Interface {
     pub mac: Option<String>,
     /// IP addresses.
     pub addresses: Vec<String>,
-    /// Whether the link is up.
+    /// Whether it is administratively up.
     pub up: bool,
+    /// Whether something answers at the other end, where the kernel tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<bool>,
+    /// Its speed in Mbit/s, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub megabits: Option<u32>,
+    /// Whether it is hardware, and not made by the kernel.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub physical: bool,
+    /// The bond that it is a member of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bond: Option<String>,
+    /// The address that it was made with, where another one is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permanent: Option<String>,
+}
+
+impl Interface {
+    /// The hardware addresses that frames from it may have.
+    pub fn macs(&self) -> impl Iterator<Item = Mac> {
+        [&self.mac, &self.permanent].into_iter().flatten().filter_map(|mac| mac.parse().ok())
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Facts that change all the time.

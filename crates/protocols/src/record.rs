@@ -28,6 +28,11 @@ pub const CLAIMED_VERSION_MAX: u64 = 1 << 48;
 pub const FACTS_STABLE: &str = "facts/stable";
 /// Key of a node's ever changing facts.
 pub const FACTS_VOLATILE: &str = "facts/volatile";
+/// Key of when a node looked at the devices that it manages.
+pub const DEVICES: &str = "devices";
+/// Key prefix of a node's facts of devices, followed by the device and the page. They are long, and told only to who asks
+/// for them by this prefix.
+pub const DEVICE_PREFIX: &str = "device/";
 /// Key of a node's last heartbeats.
 pub const BEATS: &str = "beats";
 /// Key prefix of a node's outcomes, followed by the subject.

@@ -6,6 +6,7 @@
 mod declaration;
 mod device;
 mod dialect;
+mod inventory;
 pub mod parse;
 mod session;
 mod ssh;
@@ -15,6 +16,7 @@ use scores::{Player, Registry};
 
 pub use declaration::{Declaration, HostKey};
 pub use device::{Device, Inventory, Probe, probe};
+pub use inventory::facts;
 pub use session::{Command, SessionError};
 pub use ssh::{known_legacy, look_at_key};
 

@@ -2,7 +2,6 @@
 //! shorter than what the device has said.
 
 pub mod fastiron;
-mod mac;
 pub mod nos;
 mod words;
 
@@ -10,7 +9,7 @@ use std::fmt;
 
 use scores::switch::{Config, Port, SnmpGroup};
 
-pub use mac::Mac;
+pub use protocols::Mac;
 pub(crate) use words::{port_list, ports_text, quoted};
 
 /// Output that is not recognised.

@@ -24,6 +24,8 @@ fn report(n: u8, online: bool, outcome: Option<(u64, Verdict)>) -> CheckedReport
         beats: None,
         standing: None,
         outcomes: outcome.into_iter().map(|o| (o.subject.clone(), o)).collect(),
+        looks: None,
+        devices: BTreeMap::new(),
         problems: Vec::new(),
     }
 }

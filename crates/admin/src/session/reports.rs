@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use protocols::control::{Denied, Liveness, NodeReport, Report, Watch};
+use protocols::facts::device::{self, DeviceFacts, DeviceLooks};
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::heartbeat::BeatHistory;
 use protocols::incoming::Incoming;
-use protocols::record::{BEATS, FACTS_STABLE, FACTS_VOLATILE, OUTCOME_PREFIX, RECORDS_WITH_EMPTY_MAX, VerifiedRecord};
+use protocols::record::{
+    BEATS, DEVICE_PREFIX, DEVICES, FACTS_STABLE, FACTS_VOLATILE, OUTCOME_PREFIX, RECORDS_WITH_EMPTY_MAX,
+    VerifiedRecord,
+};
 use protocols::standing::{STANDING, Standing};
-use protocols::{NodeId, Outcome, Subject};
+use protocols::{Name, NodeId, Outcome, Subject};
 use serde::de::DeserializeOwned;
 
 use super::{SILENCE_MAX, STREAM_DEPTH, Session, SessionError, within};
@@ -33,6 +37,10 @@ pub struct CheckedReport {
     pub standing: Option<Standing>,
     /// Its last word on each subject.
     pub outcomes: BTreeMap<Subject, Outcome>,
+    /// When it looked at the devices that it manages.
+    pub looks: Option<DeviceLooks>,
+    /// What it knows of them, where that was asked for.
+    pub devices: BTreeMap<Name, DeviceFacts>,
     /// Records that were not believed, and why.
     pub problems: Vec<String>,
 }
@@ -49,8 +57,11 @@ impl CheckedReport {
             beats: None,
             standing: None,
             outcomes: BTreeMap::new(),
+            looks: None,
+            devices: BTreeMap::new(),
             problems: Vec::new(),
         };
+        let mut pages = Vec::new();
         if records.len() > RECORDS_WITH_EMPTY_MAX {
             checked.problems.push(format!("{} records came, more than a node may have", records.len()));
         }
@@ -60,10 +71,14 @@ impl CheckedReport {
                 continue;
             }
             match record.verify() {
+                Ok(verified) if verified.get().key.starts_with(DEVICE_PREFIX) => pages.push(verified.into_signed()),
                 Ok(verified) => checked.take(&verified),
                 Err(bad) => checked.problems.push(bad.to_string()),
             }
         }
+        let (devices, problems) = device::collect(pages.iter().map(|page| (page.key.as_str(), &page.value[..])));
+        checked.devices = devices;
+        checked.problems.extend(problems);
         checked
     }
 
@@ -77,6 +92,7 @@ impl CheckedReport {
             FACTS_VOLATILE => self.volatile = self.read(record),
             BEATS => self.beats = self.read(record),
             STANDING => self.standing = self.read(record),
+            DEVICES => self.looks = self.read(record),
             _ => {
                 if let Some(subject) = key.strip_prefix(OUTCOME_PREFIX)
                     && let Some(outcome) = self.read::<Outcome>(record)
@@ -109,6 +125,8 @@ impl CheckedReport {
         self.beats = newer.beats.or_else(|| self.beats.take());
         self.standing = newer.standing.or_else(|| self.standing.take());
         self.outcomes.extend(newer.outcomes);
+        self.looks = newer.looks.or_else(|| self.looks.take());
+        self.devices.extend(newer.devices);
         self.problems = newer.problems;
     }
 }

@@ -39,6 +39,8 @@ fn reports(state: &FleetState) -> Reports {
             beats: None,
             standing: None,
             outcomes: BTreeMap::from([(outcome.subject.clone(), outcome)]),
+            looks: None,
+            devices: BTreeMap::new(),
             problems: Vec::new(),
         };
         (report.node, report)

@@ -15,6 +15,7 @@ use mesh::rpc::Link;
 use mesh::{Heads, HeadsEvent, Mesh, MeshBuilder, Resolve};
 use protocols::control::Control;
 use protocols::enroll::Enrollment;
+use protocols::facts::device::DeviceFacts;
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::node::{Node, NodeMessage};
 use protocols::store::Store;
@@ -58,6 +59,8 @@ pub struct AgentParts {
     pub files_root: PathBuf,
     /// Devices that it manages, which run no agent themselves.
     pub devices: Vec<switches::Declaration>,
+    /// Time between looks at them, for their facts.
+    pub device_facts: Duration,
     /// The clock.
     pub clock: ClockPart,
 }
@@ -76,6 +79,9 @@ pub struct RunningAgent {
 
 /// How long after a start an agent should wait for news before it acts on what it knows.
 pub const GRACE: Duration = Duration::from_secs(60);
+
+/// How long it should be between two looks at a device for its facts.
+pub const DEVICE_FACTS: Duration = Duration::from_secs(300);
 
 /// Starts an agent that plays in its own process.
 ///
@@ -163,9 +169,15 @@ fn open(
     late: &Arc<Late<Agent>>,
     (hands, drivers): (Option<PathBuf>, Option<&Drivers>),
 ) -> anyhow::Result<Arc<Agent>> {
-    let hands = match (hands, drivers) {
-        (None, Some(drivers)) => super::hands::near(parts, &fetcher, late, drivers)?,
-        (socket, _) => super::hands::far(parts, &fetcher, socket.context("no socket of the hands is named")?)?,
+    let (hands, devices) = match (hands, drivers) {
+        (None, Some(drivers)) => {
+            let devices = super::hands::devices(&parts.devices, &parts.data, &parts.key)?;
+            (super::hands::near(parts, &devices, &fetcher, late, drivers)?, devices)
+        }
+        (socket, _) => {
+            let socket = socket.context("no socket of the hands is named")?;
+            (super::hands::far(parts, &fetcher, socket)?, Vec::new())
+        }
     };
     let options = agent::Options {
         key: parts.key.clone(),
@@ -173,11 +185,12 @@ fn open(
         name: parts.name.clone(),
         heartbeat: parts.heartbeat,
         drift: parts.drift,
+        device_facts: parts.device_facts,
         grace: parts.grace,
         pulls: parts.pulls,
         clock: Arc::clone(&parts.clock.0),
     };
-    let facts = Arc::new(HostFacts { data: parts.data.clone() });
+    let facts = Arc::new(HostFacts { data: parts.data.clone(), devices });
     let uplink = Arc::clone(uplink) as Arc<dyn Uplink>;
     Ok(Agent::open(store, options, uplink, fetcher, hands, facts)?)
 }
@@ -231,6 +244,7 @@ impl Resolve for AskCoordinator {
 
 struct HostFacts {
     data: PathBuf,
+    devices: Vec<switches::Device>,
 }
 
 impl Facts for HostFacts {
@@ -240,6 +254,18 @@ impl Facts for HostFacts {
 
     fn volatile(&self) -> BoxFuture<'_, VolatileFacts> {
         Box::pin(super::hands::volatile_facts(self.data.clone()))
+    }
+
+    fn devices(&self) -> Vec<Name> {
+        self.devices.iter().map(|device| device.declaration().name.clone()).collect()
+    }
+
+    fn device<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<DeviceFacts, String>> {
+        Box::pin(async move {
+            let device = self.devices.iter().find(|device| device.declaration().name == *name);
+            let device = device.ok_or_else(|| format!("there is no device `{name}` here"))?;
+            device.facts().await.map_err(|error| scores::chain(&error))
+        })
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Host<'a> {
     /// Whether systems can be switched to, or at least looked at.
     pub(super) nixos: bool,
     /// Devices that are managed from here.
-    pub(super) devices: &'a [switches::Declaration],
+    pub(super) devices: &'a [switches::Device],
     /// What drives workloads with one writer, if anything does here.
     pub(super) drivers: Option<&'a Drivers>,
 }
@@ -54,11 +54,8 @@ impl Host<'_> {
         let trials = Trials::open(self.data.join("trials"))?;
         let mut ensemble = Ensemble::new(trials, self.checks);
         let keys: Vec<SecretKey> = std::iter::once(self.key.clone()).chain(former::keys(self.data)).collect();
-        for declaration in self.devices {
-            let name = declaration.name.clone();
-            let device = switches::Device::with_keys(declaration.clone(), self.data.join("devices"), keys.clone());
-            let device = device.map_err(|why| anyhow::anyhow!("the device `{name}`: {why}"))?;
-            ensemble = ensemble.with(switches::player(device));
+        for device in self.devices {
+            ensemble = ensemble.with(switches::player(device.clone()));
         }
         let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts)).with_keys(keys);
         ensemble = ensemble.with(Player::new(files, Registry::new().with::<FilesScore>()));
@@ -73,9 +70,24 @@ impl Host<'_> {
     }
 }
 
+/// The devices that are managed from here. Their sessions are shared by all that is done with them.
+pub(super) fn devices(
+    declarations: &[switches::Declaration],
+    data: &Path,
+    key: &SecretKey,
+) -> anyhow::Result<Vec<switches::Device>> {
+    let keys: Vec<SecretKey> = std::iter::once(key.clone()).chain(former::keys(data)).collect();
+    let open = |declaration: &switches::Declaration| {
+        let device = switches::Device::with_keys(declaration.clone(), data.join("devices"), keys.clone());
+        device.map_err(|why| anyhow::anyhow!("the device `{}`: {why}", declaration.name))
+    };
+    declarations.iter().map(open).collect()
+}
+
 /// The hands in the agent's own process.
 pub(super) fn near(
     parts: &AgentParts,
+    devices: &[switches::Device],
     fetcher: &Arc<Fetcher>,
     late: &Arc<Late<Agent>>,
     drivers: &Drivers,
@@ -94,7 +106,7 @@ pub(super) fn near(
         trusted: Arc::new(trusted),
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
-        devices: &parts.devices,
+        devices,
         drivers: Some(drivers),
     };
     Ok(Arc::new(host.ensemble()?))

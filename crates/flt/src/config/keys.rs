@@ -234,6 +234,7 @@ const AGENT: &[Key] = &[
     key("hands-data", Kind::Path, |env| Some(path_value(&hands_data(env)?))),
     key("hands-user", Kind::Account, |_| text("flotilla")),
     key("devices", Kind::Devices, none),
+    key("device-facts-seconds", Kind::Number(1, 86_400), |_| Some(Value::Integer(300))),
 ];
 
 const COORDINATOR: &[Key] = &[

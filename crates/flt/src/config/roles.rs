@@ -48,6 +48,7 @@ pub(crate) struct AgentConfig {
     /// What it manages that runs no agent itself.
     #[serde(default)]
     devices: BTreeMap<Name, DeviceConfig>,
+    device_facts_seconds: u64,
 }
 
 /// What a coordinator is told.
@@ -139,6 +140,11 @@ impl AgentConfig {
     /// The devices that it manages. They were checked with the rest.
     pub(crate) fn devices(&self) -> Vec<switches::Declaration> {
         self.devices.iter().filter_map(|(name, device)| device.declaration(name).ok()).collect()
+    }
+
+    /// How often it looks at its devices, for their facts.
+    pub(crate) const fn device_facts(&self) -> Duration {
+        Duration::from_secs(self.device_facts_seconds)
     }
 
     /// How often it gives a sign of life.

@@ -300,7 +300,10 @@ pub(super) fn outcome() -> impl Strategy<Value = Outcome> {
 
 pub(super) fn facts() -> impl Strategy<Value = StableFacts> {
     let interface = (proptest::option::of(".{0,17}"), vec(".{0,20}", 0..3), any::<bool>());
-    let interface = interface.prop_map(|(mac, addresses, up)| Interface { mac, addresses, up });
+    let interface = interface.prop_map(|(mac, addresses, up)| {
+        let (bond, permanent, physical) = (mac.clone(), mac.clone(), up);
+        Interface { mac, addresses, up, link: Some(up), megabits: Some(7), physical, bond, permanent }
+    });
     (
         vec(kind(), 0..3),
         proptest::option::of(".{0,9}"),
