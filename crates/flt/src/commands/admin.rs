@@ -22,6 +22,7 @@ mod scores;
 mod secrets;
 mod status;
 mod ticket;
+mod whereabouts;
 
 use std::path::PathBuf;
 
@@ -104,6 +105,8 @@ pub(crate) enum AdminCommand {
     /// Look at coordinators, enroll, appoint, move and retire them
     #[command(subcommand)]
     Coordinator(coordinator::CoordinatorCommand),
+    /// Say which switch ports lead to an address or a node
+    Where(With<whereabouts::WhereArgs>),
     /// Look at devices that run no agent
     #[command(subcommand)]
     Device(device::DeviceCommand),
@@ -198,6 +201,7 @@ pub(crate) async fn run(command: AdminCommand, app: &App) -> anyhow::Result<Code
             NodeCommand::Remove(With { args, place }) => machines::remove(args, &at(place)?).await,
         },
         AdminCommand::Coordinator(command) => coordinator::run(command, at).await,
+        AdminCommand::Where(With { args, place }) => whereabouts::run(args, &at(place)?).await,
         AdminCommand::Device(command) => device::run(command, app).await,
         AdminCommand::Failover(command) => failover::run(command, at).await,
         AdminCommand::Facts(With { args, place }) => nodes::facts(args, &at(place)?).await,

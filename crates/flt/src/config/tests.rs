@@ -150,7 +150,7 @@ fn all_problems_are_named_with_their_place() {
         "c.toml:6:11: `metrics` should be an address with a port, such as \"127.0.0.1:9478\", or \"off\", and is 9478",
         "c.toml:7:7: `log` should be a log filter, such as \"info\" or \"info,mesh=debug\", and is \"info,=,\"",
         "c.toml:8:1: the agent has no key `frobnicate`; it has data, key-file, ticket-file, name, listen, mdns, \
-         metrics, log, heartbeat-seconds, files-root, hands, hands-data, hands-user, devices,\
+         metrics, log, heartbeat-seconds, files-root, hands, hands-data, hands-user, devices, \
          device-facts-seconds",
     ];
     for line in expected {

@@ -1,6 +1,6 @@
 //! A switch that runs no agent, managed by one: a real fleet, and a simulated switch behind real SSH.
 
-use switchsim::{Nasty, Profile, Sim};
+use switchsim::{Nasty, PortId, Profile, Sim};
 use testkit::{DEADLINE, until};
 use tokio::runtime::Runtime;
 
@@ -37,6 +37,121 @@ impl Rack {
         );
         std::fs::write(at(file), text).unwrap();
     }
+}
+
+/// An address as devices write it.
+fn dotted(mac: &str) -> String {
+    let digits = mac.replace(':', "");
+    format!("{}.{}.{}", &digits[..4], &digits[4..8], &digits[8..])
+}
+
+fn bytes(mac: &str) -> [u8; 6] {
+    mac.parse::<protocols::Mac>().unwrap().bytes()
+}
+
+fn port(text: &str) -> PortId {
+    PortId::parse(text).unwrap()
+}
+
+#[test]
+fn an_address_is_found_behind_an_old_fastiron() {
+    an_address_is_found(Profile::fastiron_8030(), "");
+}
+
+#[test]
+fn an_address_is_found_behind_a_new_fastiron() {
+    an_address_is_found(Profile::fastiron_8095(), "");
+}
+
+#[test]
+fn an_address_is_found_behind_a_vdx() {
+    an_address_is_found(Profile::nos(), "te");
+}
+
+fn an_address_is_found(profile: Profile, media: &str) {
+    const MAC: &str = "02:11:22:33:44:55";
+    let free = if media.is_empty() { "1/1/17" } else { "1/0/17" };
+    let rack = Rack::start(profile);
+    if !media.is_empty() {
+        // Its ports are shut until they are needed.
+        for port in ["1/0/17", "1/0/18"] {
+            rack.sim.configure(&[&format!("interface TenGigabitEthernet {port}"), "no shutdown", "exit"]);
+        }
+    }
+    rack.sim.plug(port(free), Some(bytes(MAC)));
+    let bed = Bed::found();
+    let _coordinator = bed.start_coordinator();
+    // Nothing is known before an agent has a switch.
+    let none = bed.admin(["where", MAC]).run();
+    assert_eq!(none.code, Some(1), "{}", none.stdout);
+    assert!(none.stderr.contains("no agent of this fleet tells of a switch"), "{}", none.stderr);
+    let malformed = bed.admin(["where", "02:11:22:33:44"]).run();
+    assert!(malformed.stderr.contains("is not a hardware address"), "{}", malformed.stderr);
+    let stranger = bed.admin(["where", "edge-9"]).run();
+    assert!(stranger.stderr.contains("edge-9"), "{}", stranger.stderr);
+    rack.declare(&bed, "agent.toml", "secret\n");
+    let config = bed.path().join("agent.toml");
+    let facts = format!("device-facts-seconds = 1\n{}", std::fs::read_to_string(&config).unwrap());
+    std::fs::write(&config, facts).unwrap();
+    let agent = bed.join_by(bed.agent("edge-1").arg("--config").arg(&config), "edge-1");
+    let name = format!("{media}{free}");
+    let found = |target: &str| -> Result<serde_json::Value, String> {
+        let output = bed.flt().args(["--json", "admin", "where", target]).run();
+        match output.code {
+            Some(0) => Ok(serde_json::from_str(&output.stdout).unwrap()),
+            _ => Err(output.stderr),
+        }
+    };
+    until("the address is seen", DEADLINE, || found(MAC).map(drop));
+    for spelling in [MAC.to_owned(), dotted(MAC), MAC.replace(':', "-").to_uppercase()] {
+        let view = found(&spelling).unwrap();
+        assert_eq!(view["schema"], "flt.where/1");
+        let place = &view["ports"][0];
+        assert_eq!((place["device"].as_str(), place["port"].as_str()), (Some("rack-3"), Some(&*name)), "{view:#}");
+        assert_eq!((place["how"].as_str(), place["agent"].as_str()), (Some("edge"), Some("edge-1")), "{view:#}");
+        assert!(place["age_seconds"].as_u64().is_some(), "{view:#}");
+    }
+    let table = bed.admin(["where", MAC]).ok();
+    assert!(table.contains(&name) && table.contains("rack-3") && table.contains("edge"), "{table}");
+    // It moves, and the answer does.
+    let moved = if media.is_empty() { "1/1/18" } else { "1/0/18" };
+    rack.sim.plug(port(moved), Some(bytes(MAC)));
+    until("it has moved", DEADLINE, || {
+        let view = found(MAC)?;
+        let ports: Vec<&str> = view["ports"].as_array().unwrap().iter().map(|p| p["port"].as_str().unwrap()).collect();
+        if ports == [format!("{media}{moved}")] { Ok(()) } else { Err(view.to_string()) }
+    });
+    // The node itself, by all its interfaces.
+    let facts = bed.json(["facts", "edge-1"]);
+    let interfaces = facts["stable"]["interfaces"].as_object().unwrap();
+    let own = interfaces.values().find_map(|nic| nic["mac"].as_str().filter(|mac| *mac != "00:00:00:00:00:00"));
+    if let Some(own) = own {
+        let unseen = found("edge-1").unwrap_err();
+        assert!(unseen.contains("`rack-3` by `edge-1`, looked at"), "{unseen}");
+        rack.sim.plug(port(free), Some(bytes(own)));
+        until("the node is found", DEADLINE, || {
+            let view = found("edge-1")?;
+            let place = view["ports"][0].clone();
+            let right = place["node"] == "edge-1" && place["port"] == *name && place["mac"] == own;
+            if right { Ok(()) } else { Err(view.to_string()) }
+        });
+    }
+    // A switch that is gone is told with what was known, and why.
+    drop(rack);
+    until("the switch is missed", DEADLINE, || {
+        let view = found(MAC)?;
+        let source = view["devices"][0].clone();
+        let missed = source["failed"].is_string() && source["seen_seconds"].is_u64() && view["ports"][0].is_object();
+        if missed { Ok(()) } else { Err(view.to_string()) }
+    });
+    // So it is of one that is not managed any more.
+    drop(agent);
+    std::fs::write(&config, "device-facts-seconds = 1\n").unwrap();
+    let _again = bed.agent("edge-1").arg("--config").arg(&config).spawn();
+    until("nothing is told of it", DEADLINE, || match found(MAC) {
+        Err(why) if why.contains("no agent of this fleet tells of a switch") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
 }
 
 fn declare_vlan(bed: &Bed, device: &str, name: &str) {
