@@ -1,5 +1,6 @@
 //! `flt admin failover`: who writes, how that went, and what a person decides about it.
 
+mod switchover;
 mod views;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use scores::failover::{clusters, fleet_id, lease_id};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use self::switchover::switchover;
 use self::views::{CandidateView, ClusterView, Done, History, Status, lanes};
 use super::With;
 use super::context::{Admin, Online, told, usage};
@@ -234,39 +236,6 @@ async fn history(args: HistoryArgs, state: &FleetState, online: &Online<'_>) -> 
     online.admin.out.view(&History { cluster, tapes })
 }
 
-async fn switchover(args: SwitchoverArgs, state: &FleetState, online: &Online<'_>) -> anyhow::Result<()> {
-    let cluster = find(&args.cluster, state)?;
-    let to = lease_id(member(&args.to, state)?);
-    let before = view(&cluster, online).await?;
-    if before.holder == Some(to) {
-        return done(&cluster, format!("{} writes already", args.to), online);
-    }
-    ask(&cluster, Request::Switchover { epoch: before.epoch, to }, online).await?;
-    if args.no_wait {
-        return done(&cluster, format!("{} is to write", args.to), online);
-    }
-    let progress = online.admin.out.progress(format!("Waiting until {} writes", args.to));
-    let moved = async {
-        loop {
-            let reports = reports(vec![to], Some(cluster.clone()), online).await?;
-            let report = reports.into_values().next().and_then(|r| r.ok()?.pop());
-            if let Some(report) = report.filter(|report| report.writable) {
-                return anyhow::Ok(report.epoch.unwrap_or_default());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    let epoch = timeout(MOVED_WITHIN, moved).await;
-    drop(progress);
-    let Ok(epoch) = epoch else {
-        let text = format!("{} does not write after {} seconds", args.to, MOVED_WITHIN.as_secs());
-        return Err(anyhow!(text))
-            .hint(format!("see why: flt admin failover history {cluster}"))
-            .code(Code::NotConverged);
-    };
-    done(&cluster, format!("{} writes in epoch {}", args.to, epoch?), online)
-}
-
 /// Asks the group for something, at whichever coordinator orders leases.
 async fn ask(cluster: &ClusterName, request: Request, online: &Online<'_>) -> anyhow::Result<Outcome> {
     let lease = || Lease { cluster: cluster.clone(), attempt: Attempt::default(), request: request.clone() };
@@ -378,7 +347,3 @@ fn called(node: failover::NodeId, state: &FleetState) -> String {
 const HOPS: usize = 3;
 /// How long a coordinator or a node may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long a switchover is waited for.
-const MOVED_WITHIN: Duration = Duration::from_secs(120);
-/// How often it is looked whether it is done.
-const LOOK: Duration = Duration::from_millis(200);
