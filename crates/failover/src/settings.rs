@@ -142,30 +142,42 @@ impl Settings {
     /// How long the name of an action may be, in bytes.
     pub const MAX_ACTION_BYTES: usize = 64;
 
-    /// For nodes on one site: 15 s until another takes over, renewed every 2 s, 5 s to fence.
+    /// For nodes on one site: 8 s until another takes over, renewed every 0.8 s, 2 s to fence.
     pub fn lan(workload: Workload, candidates: Vec<Candidate>) -> Self {
-        Self::profile(workload, candidates, Span::from_secs(15), Span::from_secs(2), Span::from_secs(5))
+        let (ttl, slack) = (Span::from_secs(8), Span::from_millis(500));
+        Self::profile(workload, candidates).timed(ttl, slack, Span::from_millis(800), Span::from_secs(2))
     }
 
     /// For sites joined by long or mobile lines: 45 s until another takes over, renewed every 3 s, 10 s to fence.
     pub fn wan(workload: Workload, candidates: Vec<Candidate>) -> Self {
-        Self::profile(workload, candidates, Span::from_secs(45), Span::from_secs(3), Span::from_secs(10))
+        let (ttl, slack) = (Span::from_secs(45), Span::from_secs(1));
+        Self::profile(workload, candidates).timed(ttl, slack, Span::from_secs(3), Span::from_secs(10))
     }
 
     /// For databases that a Kubernetes operator runs: as [`Settings::wan`], with 25 s to fence.
     pub fn kubernetes(workload: Workload, candidates: Vec<Candidate>) -> Self {
-        Self::profile(workload, candidates, Span::from_secs(45), Span::from_secs(3), Span::from_secs(25))
+        Self::wan(workload, candidates).timed(
+            Span::from_secs(45),
+            Span::from_secs(1),
+            Span::from_secs(3),
+            Span::from_secs(25),
+        )
     }
 
     /// The fastest that holds with a group whose elections end within 1.1 s: 5 s until another takes over.
     pub fn fast(workload: Workload, candidates: Vec<Candidate>) -> Self {
-        let mut settings =
-            Self::profile(workload, candidates, Span::from_secs(5), Span::from_millis(500), Span::from_millis(1_500));
-        settings.slack = Span::from_millis(300);
-        settings
+        let (ttl, slack) = (Span::from_secs(5), Span::from_millis(300));
+        Self::profile(workload, candidates).timed(ttl, slack, Span::from_millis(500), Span::from_millis(1_500))
     }
 
-    fn profile(workload: Workload, candidates: Vec<Candidate>, ttl: Span, renew: Span, fence: Span) -> Self {
+    /// The same with another ttl, slack and interval of renewals, and the usual ladder in this time.
+    pub fn timed(mut self, ttl: Span, slack: Span, renew: Span, fence: Span) -> Self {
+        (self.ttl, self.slack, self.renew, self.stop_within) = (ttl, slack, renew, ttl);
+        self.ladder = Self::ladder_of(fence);
+        self
+    }
+
+    fn profile(workload: Workload, candidates: Vec<Candidate>) -> Self {
         Self {
             strategy: FailoverStrategy::AbsoluteConsistency,
             workload,
@@ -174,13 +186,13 @@ impl Settings {
             sync: u8::from(workload == Workload::StatefulSql && candidates.len() > 1),
             candidates,
             first: None,
-            ttl,
-            slack: Span::from_secs(1),
-            renew,
-            ladder: Self::ladder_of(fence),
+            ttl: Span::ZERO,
+            slack: Span::ZERO,
+            renew: Span::ZERO,
+            ladder: Vec::new(),
             remote: None,
             start_within: Span::from_secs(300),
-            stop_within: ttl,
+            stop_within: Span::ZERO,
             handoff_within: Span::from_secs(60),
             hold_down_max: Span::from_secs(300),
         }

@@ -26,7 +26,12 @@ impl Stage {
     /// Node 1 is fenced after its start, and has asked for nothing yet.
     fn new(candidates: u8, change: impl Fn(&mut Settings)) -> Self {
         let candidates = (1..=candidates).map(|id| Candidate { node: node(id), priority: 0 }).collect();
-        let mut settings = Settings::lan(Workload::Service, candidates);
+        let mut settings = Settings::lan(Workload::Service, candidates).timed(
+            Span::from_secs(15),
+            Span::from_secs(1),
+            Span::from_secs(2),
+            Span::from_secs(5),
+        );
         change(&mut settings);
         let (cluster, now) = (ClusterName::try_from("it".to_owned()).unwrap(), LocalTime::from_micros(0));
         let node = Node::start(node(1), Durable::default(), now);

@@ -93,7 +93,12 @@ impl Teller {
 }
 
 fn settings(candidates: usize, workload: Workload) -> Settings {
-    Settings::lan(workload, (0..candidates).map(|index| Candidate { node: node(index), priority: 0 }).collect())
+    Settings::lan(workload, (0..candidates).map(|index| Candidate { node: node(index), priority: 0 }).collect()).timed(
+        Span::from_secs(15),
+        Span::from_secs(1),
+        Span::from_secs(2),
+        Span::from_secs(5),
+    )
 }
 
 fn wrong<T: std::fmt::Debug>(what: &str, got: T) -> Result<(), String> {

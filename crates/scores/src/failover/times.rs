@@ -10,7 +10,7 @@ use super::surroundings;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
-    /// On one site: 15 s until another takes over.
+    /// On one site: 8 s until another takes over.
     #[default]
     Lan,
     /// On sites that long or mobile lines join: 45 s.

@@ -25,17 +25,17 @@ fn the_profiles_hold_where_they_are_meant_for() {
 #[test]
 fn an_inequality_that_fails_names_every_number() {
     let mut tight = lan();
-    tight.ttl = Span::from_secs(13);
+    tight.ttl = Span::from_millis(7_500);
     let error = tight.fits(&Surroundings::LAN).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "election (3.5 s) + 2 × renew (2 s) + round trip (100 ms) = 7.6 s must be less than ttl (13 s) − slack (1 s) − \
-         fence ladder (5 s) = 7 s, or an election fences a healthy primary"
+        "election (3.5 s) + 2 × renew (800 ms) + round trip (100 ms) = 5.2 s must be less than ttl (7.5 s) − slack \
+         (500 ms) − fence ladder (2 s) = 5 s, or an election fences a healthy primary"
     );
-    let slow = Surroundings { fence: Some(Span::from_millis(1_300)), ..Surroundings::LAN };
+    let slow = Surroundings { fence: Some(Span::from_millis(600)), ..Surroundings::LAN };
     assert_eq!(
         lan().fits(&slow).unwrap_err().to_string(),
-        "the fence ladder (5 s) must be at least 4 times what its first rung took (1.3 s)"
+        "the fence ladder (2 s) must be at least 4 times what its first rung took (600 ms)"
     );
 }
 

@@ -19,7 +19,12 @@ struct Group {
 impl Group {
     fn new(candidates: u8, workload: Workload, change: impl Fn(&mut Settings)) -> Self {
         let candidates = (1..=candidates).map(|id| Candidate { node: node(id), priority: 0 }).collect();
-        let mut settings = Settings::lan(workload, candidates);
+        let mut settings = Settings::lan(workload, candidates).timed(
+            Span::from_secs(15),
+            Span::from_secs(1),
+            Span::from_secs(2),
+            Span::from_secs(5),
+        );
         change(&mut settings);
         let cluster = ClusterName::try_from("it".to_owned()).unwrap();
         let mut group = Self { table: LeaseTable::new(), cluster, seq: 0 };

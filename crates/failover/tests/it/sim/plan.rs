@@ -249,7 +249,12 @@ fn settings(rng: &mut Rng, theme: Theme) -> Settings {
     let service = split || (theme != Theme::StoppedClocks && rng.chance(250));
     let workload = if service { Workload::Service } else { Workload::StatefulSql };
     let mut settings = match rng.index(3) {
-        0 => Settings::lan(workload, candidates),
+        0 => Settings::lan(workload, candidates).timed(
+            Span::from_secs(15),
+            Span::from_secs(1),
+            Span::from_secs(2),
+            Span::from_secs(5),
+        ),
         _ => Settings::fast(workload, candidates),
     };
     settings.hold_down_max = settings.ttl.times(3);

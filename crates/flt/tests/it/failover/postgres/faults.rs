@@ -210,7 +210,7 @@ impl Fault {
             Self::Partition | Self::PartitionGroup | Self::Deaf | Self::Mute | Self::Slow => 5,
             Self::ClockForward | Self::ClockBackward => 10,
             // Longer than a lease: what ends twice within one is not started again where it was.
-            Self::KillPostgres => 6,
+            Self::KillPostgres => 9,
             _ => 0,
         };
         std::thread::sleep(Duration::from_secs(seconds));

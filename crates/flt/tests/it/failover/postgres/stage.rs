@@ -116,11 +116,12 @@ impl Stage {
             writeln!(authorities, "authorities.site-{name} = \"\"\"{pem}\"\"\"").unwrap();
         }
         let address = |host| format!("{}:{PORT}", self.lan.address(host));
+        let succession = std::env::var("FLT_FAILOVER_SETTINGS").unwrap_or_else(|_| "profile = \"fast\"".into());
         let dir = self.dir.path().display();
         let text = format!(
             "[group.edge]\non = \"role=edge\"\n\n[group.edge.score.orders]\nkind = \"postgres/1\"\n\n\
              [group.edge.score.orders.spec]\nname = \"orders\"\n\
-             succession = {{ candidates = [\"a\", \"b\", \"c\"], first = \"a\", profile = \"fast\" }}\n\
+             succession = {{ candidates = [\"a\", \"b\", \"c\"], first = \"a\", {succession} }}\n\
              addresses = {{ a = \"{}\", b = \"{}\", c = \"{}\" }}\nroute = \"127.0.0.1:{ROUTE}\"\n\
              folder = \"{dir}/{{node}}\"\n\
              parameters = {{ shared_buffers = \"16MB\", max_connections = \"40\", wal_keep_size = \"256MB\" }}\n\
