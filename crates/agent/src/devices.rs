@@ -22,7 +22,11 @@ impl Agent {
         let left_out = u32::try_from(told.len().saturating_sub(DEVICES_TOLD_MAX)).unwrap_or(u32::MAX);
         if left_out > 0 {
             let first = told.get(DEVICES_TOLD_MAX).map_or("", Name::as_str);
-            tracing::warn!(left_out, first, "a node tells the facts of {DEVICES_TOLD_MAX} devices: the others are left out");
+            tracing::warn!(
+                left_out,
+                first,
+                "a node tells the facts of {DEVICES_TOLD_MAX} devices: the others are left out"
+            );
             told.truncate(DEVICES_TOLD_MAX);
         }
         self.forget_devices(&told);

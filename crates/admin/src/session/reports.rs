@@ -8,8 +8,7 @@ use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::heartbeat::BeatHistory;
 use protocols::incoming::Incoming;
 use protocols::record::{
-    BEATS, DEVICE_PREFIX, DEVICES, FACTS_STABLE, FACTS_VOLATILE, OUTCOME_PREFIX, RECORDS_WITH_EMPTY_MAX,
-    VerifiedRecord,
+    BEATS, DEVICE_PREFIX, DEVICES, FACTS_STABLE, FACTS_VOLATILE, OUTCOME_PREFIX, RECORDS_WITH_EMPTY_MAX, VerifiedRecord,
 };
 use protocols::standing::{STANDING, Standing};
 use protocols::{Name, NodeId, Outcome, Subject};

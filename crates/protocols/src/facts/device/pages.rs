@@ -141,7 +141,8 @@ impl DeviceFacts {
                 continue;
             }
             // Behind the port with the most is not a host: it leads to others.
-            let Some(port) = full.iter().max_by_key(|(_, bytes)| bytes.len()).map(|(port, _)| (*port).to_owned()) else {
+            let Some(port) = full.iter().max_by_key(|(_, bytes)| bytes.len()).map(|(port, _)| (*port).to_owned())
+            else {
                 return Vec::new();
             };
             let gone = kept.remove(&port).map_or(0, |gone| gone.len());

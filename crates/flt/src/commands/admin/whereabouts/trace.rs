@@ -75,7 +75,7 @@ pub(super) struct Told {
 /// What is at the other end of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Far {
-    /// A node of the fleet.
+    /// A node of the fleet, or the very interface that is looked for.
     Node,
     /// Nothing that says so.
     Silent,
@@ -137,7 +137,7 @@ impl Told {
                     .get(port)
                     .map(|channel| channel.members.keys().cloned().collect())
                     .unwrap_or_default();
-                let (far, neighbour) = self.far(&table.facts.neighbours, port, &members);
+                let (far, neighbour) = self.far(&table.facts.neighbours, mac, port, &members);
                 let place = Place {
                     mac,
                     node: nic.node.clone(),
@@ -171,15 +171,18 @@ impl Told {
     }
 
     /// What is at the other end of a port, or of the members of a port channel.
-    fn far(&self, neighbours: &[NeighbourFact], port: &str, members: &[String]) -> (Far, Option<String>) {
+    fn far(&self, neighbours: &[NeighbourFact], mac: Mac, port: &str, members: &[String]) -> (Far, Option<String>) {
         let here = |far: &&NeighbourFact| far.port == port || members.contains(&far.port);
         let mut found = (Far::Silent, None);
         for far in neighbours.iter().filter(here) {
             let node = if far.fabric { None } else { self.node(far) };
             let told =
                 [far.name.as_deref(), Some(far.chassis.as_str())].into_iter().flatten().find(|text| !text.is_empty());
+            // What says of itself that it has this address is what is looked for, whoever's it is.
+            let itself = [&far.chassis, &far.far_port].iter().any(|text| text.parse() == Ok(mac));
             let (kind, name) = match node {
                 Some(node) => (Far::Node, node.to_string()),
+                None if itself => (Far::Node, told.unwrap_or_default().to_owned()),
                 None => (Far::Other, told.unwrap_or_default().to_owned()),
             };
             // One that is no node is enough: it may lead on.

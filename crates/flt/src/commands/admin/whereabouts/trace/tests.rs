@@ -86,6 +86,11 @@ fn without_lldp_the_fewest_addresses_tell() {
     let many: Vec<u8> = (100..200).collect();
     switch(&mut told, "d", &[("1/1/1", &many)]);
     assert_eq!(seen(&told, 100), [is("d", "1/1/1", How::Unclear)]);
+    // It says so itself, although it is no node of the fleet.
+    switch(&mut told, "f", &[("1/1/1", &[202, 203])]);
+    neighbour(&mut told, "f", "1/1/1", "0200.0000.00ca", Some("printer"));
+    assert_eq!(seen(&told, 202), [is("f", "1/1/1", How::Edge)]);
+    assert_eq!(seen(&told, 203), [is("f", "1/1/1", How::Through)]);
     // Only by way of others.
     switch(&mut told, "e", &[("1/1/1", &[201])]);
     neighbour(&mut told, "e", "1/1/1", "cc4e.2439.2a40", Some("core"));
