@@ -32,6 +32,26 @@ pub struct Declaration {
     /// Old algorithms that may be used with it, by their SSH names, each only when it offers nothing better.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub legacy: Vec<String>,
+    /// Whether it is read by NETCONF.
+    #[serde(default, skip_serializing_if = "is_auto")]
+    pub netconf: Netconf,
+}
+
+/// Whether a device is read by NETCONF. Only Network OS has it, and changes are always made on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Netconf {
+    /// Where it can be opened.
+    #[default]
+    Auto,
+    /// Always: a device that has none is not read.
+    On,
+    /// Never.
+    Off,
+}
+
+fn is_auto(netconf: &Netconf) -> bool {
+    *netconf == Netconf::Auto
 }
 
 /// How a host key is known.

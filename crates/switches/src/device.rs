@@ -1,8 +1,10 @@
 //! A switch that an agent manages: one session, shared and in turn, and what scores ask of it.
 
 mod facts;
+mod live;
 mod memory;
 mod play;
+mod spoken;
 mod turn;
 
 use std::fmt;
@@ -11,16 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::SecretKey;
-use scores::switch::{Family, Snapshot};
 use tokio::sync::{Mutex, Semaphore};
 
-pub use facts::{Inventory, Probe, probe};
+pub use facts::{Inventory, NetconfFound, Probe, probe};
 
+use self::live::Live;
 use self::memory::Memory;
+use self::spoken::Shunned;
 use self::turn::Turn;
-use crate::parse::{self, System, Version};
+use crate::parse::{self, Version};
 use crate::session::{Session, SessionError};
-use crate::{Declaration, dialect};
+use crate::{Declaration, Patience};
 
 /// A switch. Clones share one session.
 #[derive(Clone)]
@@ -35,14 +38,8 @@ struct Inner {
     waiting: Semaphore,
     turn: Turn,
     memory: Memory,
-}
-
-/// An open session, and what is known of the device since it was opened.
-struct Live {
-    session: Session,
-    version: Version,
-    /// What was read last, with every change since.
-    snapshot: Option<Snapshot>,
+    shunned: Shunned,
+    patience: Patience,
 }
 
 impl Device {
@@ -63,6 +60,19 @@ impl Device {
         state: impl Into<PathBuf>,
         keys: Vec<SecretKey>,
     ) -> Result<Self, String> {
+        Self::with_patience(declaration, state, keys, Patience::default())
+    }
+
+    /// The same for a device that is waited for as long as this.
+    ///
+    /// # Errors
+    /// What is wrong with the declaration.
+    pub fn with_patience(
+        declaration: Declaration,
+        state: impl Into<PathBuf>,
+        keys: Vec<SecretKey>,
+        patience: Patience,
+    ) -> Result<Self, String> {
         declaration.check()?;
         let memory = Memory::new(state.into().join(format!("{}.json", declaration.name)));
         let inner = Inner {
@@ -72,6 +82,8 @@ impl Device {
             waiting: Semaphore::new(WAITING_MAX),
             turn: Turn::default(),
             memory,
+            shunned: Shunned::default(),
+            patience,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -137,7 +149,19 @@ impl Device {
     }
 
     async fn open(&self) -> Result<Live, SessionError> {
-        let mut session = Session::open(&self.inner.declaration).await?;
+        let (mut session, mut version) = self.greet().await?;
+        let declared = self.inner.declaration.netconf;
+        let spoken = self.inner.shunned.open(declared, version.system, &session).await?;
+        if session.is_closed() {
+            // Some end the connection when they are asked for what they do not have.
+            (session, version) = self.greet().await?;
+        }
+        Ok(Live { session, version, spoken, asked: None, snapshot: None })
+    }
+
+    /// Connects, and finds out what it is.
+    async fn greet(&self) -> Result<(Session, Version), SessionError> {
+        let mut session = Session::open(&self.inner.declaration, self.inner.patience).await?;
         let lines = session.show("show version").await?;
         let version = parse::version(&lines).map_err(|_| {
             let first = lines.iter().find(|line| !line.trim().is_empty()).cloned().unwrap_or_default();
@@ -145,7 +169,7 @@ impl Device {
         })?;
         let name = &self.inner.declaration.name;
         tracing::debug!(device = %name, system = %version.system, version = version.version, "connected");
-        Ok(Live { session, version, snapshot: None })
+        Ok((session, version))
     }
 
     /// A session that nobody uses takes one of the few that a device has.
@@ -162,49 +186,6 @@ impl Device {
                 live.session.close().await;
             }
         });
-    }
-}
-
-impl Live {
-    /// Reads both configurations and the links.
-    async fn read(&mut self) -> Result<Snapshot, SessionError> {
-        let (startup_command, links_command) = match self.version.system {
-            System::FastIron => ("show configuration", "show interfaces brief"),
-            System::NetworkOs => ("show startup-config", "show interface status"),
-        };
-        let running = self.session.show("show running-config").await?;
-        let startup = self.session.show(startup_command).await?;
-        let links = self.session.show(links_command).await?;
-        let parse = match self.version.system {
-            System::FastIron => parse::fastiron::configuration,
-            System::NetworkOs => parse::nos::configuration,
-        };
-        let running = parse(&running)?;
-        let startup = parse(&startup)?;
-        let links = match self.version.system {
-            System::FastIron => parse::fastiron::interfaces(&links)?,
-            System::NetworkOs => parse::nos::interfaces(&links)?,
-        };
-        let family = match self.version.system {
-            System::NetworkOs => Family::NetworkOs,
-            System::FastIron => dialect::fastiron_family(&self.version.version, &running).ok_or_else(|| {
-                SessionError::UnknownSystem(format!("FastIron of the version {}", self.version.version))
-            })?,
-        };
-        let (mut running, mut startup) = (running.config, startup.config);
-        if family == Family::FastIron {
-            // They know no other state.
-            for lag in running.lags.values_mut().chain(startup.lags.values_mut()) {
-                lag.deployed = true;
-            }
-        }
-        let links = links.into_iter().map(|interface| {
-            let link = scores::switch::Link { up: interface.up, megabits: interface.megabits };
-            (interface.port, link)
-        });
-        let snapshot = Snapshot { family, running, startup, links: links.collect() };
-        self.snapshot = Some(snapshot.clone());
-        Ok(snapshot)
     }
 }
 

@@ -3,6 +3,8 @@
 mod fastiron;
 mod nos;
 
+use std::fmt;
+
 use scores::switch::{Change, Config, Family, SnmpAuth, SnmpPrivacy, SnmpSecrets, SnmpUser};
 
 use crate::session::{Command, SessionError};
@@ -26,22 +28,64 @@ pub(crate) fn commands(
     said.map_err(|why| SessionError::Impossible(format!("{change}: {why}")))
 }
 
-/// The family of a FastIron, by what its configuration shows, or else by its version.
-pub(crate) fn fastiron_family(version: &str, running: &crate::parse::ParsedConfig) -> Option<Family> {
+/// How it is known which syntax of port channels a device has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its system has one alone.
+    System,
+    /// Its configuration is in that syntax.
+    Configured,
+    /// It was asked.
+    Asked(bool),
+    /// Its version is from before or after the change.
+    Version(String),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("its system has no other"),
+            Self::Configured => f.write_str("its configuration is in it"),
+            Self::Asked(true) => write!(f, "it knows `{LAG_QUESTION}`"),
+            Self::Asked(false) => write!(f, "it does not know `{LAG_QUESTION}`"),
+            Self::Version(version) => write!(f, "its version is {version}; `{LAG_QUESTION}` did not tell"),
+        }
+    }
+}
+
+/// The family of a FastIron, where its configuration shows it.
+pub(crate) fn configured_family(running: &crate::parse::ParsedConfig) -> Option<Family> {
     let config = &running.config;
     if config.lags.values().any(|lag| lag.primary.is_some() || lag.deployed) {
         return Some(Family::FastIronDeploy);
     }
-    if config.ports.keys().any(|port| port.channel_id().is_some()) {
-        return Some(Family::FastIron);
+    config.ports.keys().any(|port| port.channel_id().is_some()).then_some(Family::FastIron)
+}
+
+/// Whether LAGs are interfaces, by the answer to [`LAG_QUESTION`] or how it was refused; nothing where that may have
+/// another reason than its words.
+pub(crate) fn knows_lag_interfaces(answer: Result<&(), &str>) -> Option<bool> {
+    match answer {
+        Ok(()) => Some(true),
+        Err(said) if said.starts_with("Invalid input -> lag") => Some(false),
+        Err(said) if said.starts_with("Incomplete command") => Some(true),
+        Err(_) => None,
+    }
+}
+
+/// The family of a FastIron whose configuration does not show it: by what it answered, and else by its version.
+pub(crate) fn told_family(version: &str, asked: Option<bool>) -> Option<(Family, Why)> {
+    let family = |interfaces: bool| if interfaces { Family::FastIron } else { Family::FastIronDeploy };
+    if let Some(known) = asked {
+        return Some((family(known), Why::Asked(known)));
     }
     let mut numbers = version.split('.').map(|part| {
         let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
         digits.parse::<u32>().ok()
     });
     let mut next = || numbers.next().flatten();
-    let version = (next()?, next()?, next()?);
-    Some(if version >= LAG_INTERFACES_SINCE { Family::FastIron } else { Family::FastIronDeploy })
+    let numbers = (next()?, next()?, next()?);
+    Some((family(numbers >= LAG_INTERFACES_SINCE), Why::Version(version.to_owned())))
 }
 
 /// How a family says a user of SNMPv3; `{}` stands for a secret.
@@ -75,6 +119,8 @@ fn snmp_user(
     Ok(all)
 }
 
+/// What is asked to find out whether LAGs are interfaces. It reads, and only where they are it is known.
+pub(crate) const LAG_QUESTION: &str = "show interfaces lag";
 /// The first version whose port channels are interfaces.
 const LAG_INTERFACES_SINCE: (u32, u32, u32) = (8, 0, 61);
 

@@ -7,16 +7,20 @@ mod declaration;
 mod device;
 mod dialect;
 mod inventory;
+mod netconf;
 pub mod parse;
+mod patience;
 mod session;
 mod ssh;
 
 use scores::switch::{InterfaceScore, PortChannelScore, PortFenceScore, SnmpScore, VlanScore};
 use scores::{Player, Registry};
 
-pub use declaration::{Declaration, HostKey};
-pub use device::{Device, Inventory, Probe, probe};
+pub use declaration::{Declaration, HostKey, Netconf};
+pub use device::{Device, Inventory, NetconfFound, Probe, probe};
 pub use inventory::facts;
+pub use netconf::{Element, NetconfError, RpcError, Severity};
+pub use patience::Patience;
 pub use session::{Command, SessionError};
 pub use ssh::{known_legacy, look_at_key};
 

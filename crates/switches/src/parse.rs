@@ -2,6 +2,7 @@
 //! shorter than what the device has said.
 
 pub mod fastiron;
+pub mod netconf;
 pub mod nos;
 mod words;
 
@@ -12,23 +13,40 @@ use scores::switch::{Config, Port, SnmpGroup};
 pub use protocols::Mac;
 pub(crate) use words::{port_list, ports_text, quoted};
 
+use crate::netconf::Element;
+
 /// Output that is not recognised.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{what}` is not understood{}: {why}", if line.is_empty() { String::new() } else { format!(" in line {number} {line:?}") })]
+#[error("`{what}` is not understood{}: {why}", shown(*number, text))]
 pub struct ParseError {
-    what: &'static str,
+    what: String,
+    /// The number of the line, if it is one.
     number: usize,
-    line: String,
+    /// The line or the element.
+    text: String,
     why: String,
 }
 
+fn shown(number: usize, text: &str) -> String {
+    match (number, text) {
+        (_, "") => String::new(),
+        (0, element) => format!(" in `{element}`"),
+        (number, line) => format!(" in line {number} {line:?}"),
+    }
+}
+
 impl ParseError {
-    pub(crate) fn at(what: &'static str, number: usize, line: &str, why: impl Into<String>) -> Self {
-        Self { what, number, line: protocols::outcome::shorten(line, LINE_BYTES_MAX), why: why.into() }
+    pub(crate) fn at(what: &str, number: usize, line: &str, why: impl Into<String>) -> Self {
+        let text = protocols::outcome::shorten(line, LINE_BYTES_MAX);
+        Self { what: what.to_owned(), number, text, why: why.into() }
     }
 
-    pub(crate) fn whole(what: &'static str, why: impl Into<String>) -> Self {
-        Self { what, number: 0, line: String::new(), why: why.into() }
+    pub(crate) fn element(what: &str, element: &Element, why: impl Into<String>) -> Self {
+        Self::at(what, 0, &element.to_string(), why)
+    }
+
+    pub(crate) fn whole(what: &str, why: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), number: 0, text: String::new(), why: why.into() }
     }
 }
 
@@ -139,7 +157,7 @@ pub struct FabricLink {
     pub port: Port,
     /// The port there.
     pub far_port: Port,
-    /// The name there.
+    /// The name there, or the number.
     pub name: String,
 }
 
@@ -251,7 +269,7 @@ pub fn version(lines: &[String]) -> Result<Version, ParseError> {
 
 /// What a configuration is called in errors.
 const CONFIGURATION: &str = "the configuration";
-/// The longest line in an error, in bytes.
+/// The longest line or element in an error, in bytes.
 const LINE_BYTES_MAX: usize = 160;
 /// The most lines of any output that is read.
 pub(crate) const LINES_MAX: usize = 200_000;

@@ -1,7 +1,7 @@
 //! SSH to a device: connected, the host key known, logged in. Nothing secret is sent to a stranger.
 
 mod algorithms;
-mod host_key;
+pub(crate) mod host_key;
 pub(crate) mod login;
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub use algorithms::known_legacy;
 use self::algorithms::Ladder;
 use self::host_key::Witness;
 use crate::session::SessionError;
-use crate::{Declaration, HostKey};
+use crate::{Declaration, HostKey, Patience};
 
 /// A connection to a device that has let us in.
 pub(crate) struct Connection {
@@ -29,11 +29,10 @@ pub(crate) struct Connection {
 }
 
 /// Connects and logs in.
-pub(crate) async fn connect(declaration: &Declaration) -> Result<Connection, SessionError> {
-    let (mut handle, agreed, host_key) = shake_hands(declaration, Some(&declaration.host_key)).await?;
-    let within = Instant::now() + LOGIN_WITHIN;
-    let late = |_| SessionError::Late { doing: "log in".into(), after: LOGIN_WITHIN, last: String::new() };
-    timeout_at(within, login::login(&mut handle, declaration)).await.map_err(late)??;
+pub(crate) async fn connect(declaration: &Declaration, patience: Patience) -> Result<Connection, SessionError> {
+    let (mut handle, agreed, host_key) = shake_hands(declaration, Some(&declaration.host_key), patience).await?;
+    let late = |_| SessionError::Late { doing: "log in".into(), after: patience.login, last: String::new() };
+    timeout_at(Instant::now() + patience.login, login::login(&mut handle, declaration)).await.map_err(late)??;
     Ok(Connection { handle, agreed, host_key })
 }
 
@@ -42,20 +41,29 @@ pub(crate) async fn connect(declaration: &Declaration) -> Result<Connection, Ses
 /// # Errors
 /// [`SessionError`], without the host key being judged.
 pub async fn look_at_key(declaration: &Declaration) -> Result<(String, Vec<String>), SessionError> {
-    let (handle, agreed, host_key) = shake_hands(declaration, None).await?;
-    let _gone = handle.disconnect(russh::Disconnect::ByApplication, "", "").await;
+    let patience = Patience::default();
+    let (handle, agreed, host_key) = shake_hands(declaration, None, patience).await?;
+    leave(&handle, patience).await;
     Ok((host_key, agreed))
+}
+
+/// Says goodbye, and does not wait for long.
+pub(crate) async fn leave(handle: &Handle<Witness>, patience: Patience) {
+    let bye = handle.disconnect(russh::Disconnect::ByApplication, "", "");
+    let _gone = timeout_at(Instant::now() + patience.check, bye).await;
 }
 
 async fn shake_hands(
     declaration: &Declaration,
     known: Option<&HostKey>,
+    patience: Patience,
 ) -> Result<(Handle<Witness>, Vec<String>, String), SessionError> {
     let address = declaration.address();
     let mut ladder = Ladder::new(&declaration.legacy);
     loop {
-        let until = Instant::now() + CONNECT_WITHIN;
-        let late = |doing: &str| SessionError::Late { doing: doing.into(), after: CONNECT_WITHIN, last: String::new() };
+        let until = Instant::now() + patience.connect;
+        let late =
+            |doing: &str| SessionError::Late { doing: doing.into(), after: patience.connect, last: String::new() };
         let connecting = TcpStream::connect((declaration.host.as_str(), declaration.port));
         let stream = timeout_at(until, connecting).await.map_err(|_| late(&format!("connect to {address}")))?;
         let stream = stream.map_err(|source| SessionError::Unreachable { address: address.clone(), source })?;
@@ -100,9 +108,5 @@ async fn shake_hands(
     }
 }
 
-/// How long connecting and agreeing on keys may take. Old switches need seconds for a Diffie-Hellman exchange.
-const CONNECT_WITHIN: Duration = Duration::from_secs(30);
-/// How long logging in may take: the device may ask a RADIUS server first.
-const LOGIN_WITHIN: Duration = Duration::from_secs(60);
 /// How long a connection may be silent before it is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);

@@ -25,6 +25,8 @@ pub(crate) struct Device {
     pub(crate) enable_password: String,
     pub(crate) busy: u32,
     pub(crate) pager_stays: bool,
+    pub(crate) version: Option<String>,
+    pub(crate) show_version: Option<String>,
 }
 
 impl Device {
@@ -75,6 +77,8 @@ impl Device {
             enable_password: profile.enable_password.clone(),
             busy: profile.nasty.busy_flash,
             pager_stays: profile.nasty.pager_stays,
+            version: profile.version.clone(),
+            show_version: profile.show_version.clone(),
         }
     }
 

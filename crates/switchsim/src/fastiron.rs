@@ -64,8 +64,8 @@ fn tables(os: Os, mode: &Mode) -> Vec<Table> {
     let old = os == Os::FastIronOld;
     let global: [Table; 2] = [config::GLOBAL, lag::GLOBAL];
     let inner: &[Table] = match mode {
-        Mode::User => return vec![show::TABLE, exec::USER],
-        Mode::Enable => return vec![show::TABLE, exec::ENABLE],
+        Mode::User => return [show::tables(old), vec![exec::USER]].concat(),
+        Mode::Enable => return [show::tables(old), vec![exec::ENABLE]].concat(),
         Mode::Config | Mode::Lldp => &[],
         Mode::Vlan(_) => &[vlan::TABLE],
         Mode::Ports(_) if old => &[config::INTERFACE, config::INTERFACE_OLD],
@@ -75,7 +75,8 @@ fn tables(os: Os, mode: &Mode) -> Vec<Table> {
     };
     let mut tables = inner.to_vec();
     tables.extend(global);
-    tables.extend([show::TABLE, exec::EVERYWHERE]);
+    tables.extend(show::tables(old));
+    tables.push(exec::EVERYWHERE);
     tables
 }
 

@@ -16,12 +16,14 @@
 //!
 //! The texts of errors are those that are documented; where none is known, the closest of the same family stands in
 //! (why a LAG cannot be formed, why a port cannot be in a VLAN, `show port-channel`, `show interface status` and
-//! `show lldp neighbors` of Network OS). A client must not depend on those: it reads the configuration back.
+//! `show lldp neighbors` of Network OS, `show interfaces lag` of FastIron). Of NETCONF the names of requests, elements and
+//! namespaces are those that are documented; values of `actual-line-speed` and `aggregator-mode` are likely ones. A client must not depend on those: it reads the configuration back.
 
 mod algorithms;
 mod device;
 mod fastiron;
 mod model;
+mod netconf;
 mod nos;
 mod ports;
 mod profile;
@@ -32,5 +34,5 @@ mod terminal;
 mod words;
 
 pub use ports::PortId;
-pub use profile::{Algorithms, Auth, EnableDialog, NASTY_BANNER, Nasty, Os, Profile};
+pub use profile::{Algorithms, Auth, EnableDialog, NASTY_BANNER, Nasty, NastyNetconf, Os, Profile};
 pub use sim::{Sim, StartError};

@@ -82,12 +82,36 @@ pub struct Nasty {
     pub busy_flash: u32,
     /// Commands that begin with one of these are never answered.
     pub mute: Vec<String>,
+    /// A login is followed by nothing: no banner, no prompt.
+    pub silent: bool,
     /// What is typed is not echoed.
     pub no_echo: bool,
     /// Ports get names that look like prompts, errors and pagers.
     pub port_names: bool,
     /// Output is in Latin-1 and has bytes that are no text at all.
     pub wrong_encoding: bool,
+    /// What is unpleasant about its NETCONF.
+    pub netconf: NastyNetconf,
+}
+
+/// How unpleasant NETCONF is. Requests are commands too: `netconf get-config` can be muted, and a connection that is lost
+/// after one is lost in the middle of the reply. `netconf hello` can be muted as well.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NastyNetconf {
+    /// Said in place of its hello.
+    pub hello: Option<String>,
+    /// It knows base:1.0 alone: no chunks.
+    pub base_1_0: bool,
+    /// So many entries come at once.
+    pub page: Option<usize>,
+    /// Chunks have so many bytes.
+    pub chunk: Option<usize>,
+    /// Elements that nobody knows, and interfaces that nobody asked for.
+    pub extra: bool,
+    /// Requests of these names are answered so; `{id}` stands for the number of the message.
+    pub answers: Vec<(String, String)>,
+    /// The answer to this request never ends.
+    pub endless: Option<String>,
 }
 
 impl Nasty {
@@ -105,9 +129,11 @@ impl Nasty {
             session_limit: Some(1),
             busy_flash: 1,
             mute: Vec::new(),
+            silent: false,
             no_echo: false,
             port_names: true,
             wrong_encoding: true,
+            netconf: NastyNetconf { page: Some(1), chunk: Some(3), extra: true, ..NastyNetconf::default() },
         }
     }
 }
@@ -133,6 +159,9 @@ pub struct Profile {
     pub(crate) seed: Option<[u8; 32]>,
     pub(crate) port: u16,
     pub(crate) plugged: Vec<(PortId, [u8; 6], String)>,
+    pub(crate) netconf: bool,
+    pub(crate) version: Option<String>,
+    pub(crate) show_version: Option<String>,
 }
 
 impl Profile {
@@ -171,6 +200,9 @@ impl Profile {
             seed: None,
             port: 0,
             plugged: Vec::new(),
+            netconf: os == Os::Nos,
+            version: None,
+            show_version: None,
         }
     }
 
@@ -241,6 +273,27 @@ impl Profile {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
+        self
+    }
+
+    /// Its SSH server has no NETCONF.
+    #[must_use]
+    pub fn without_netconf(mut self) -> Self {
+        self.netconf = false;
+        self
+    }
+
+    /// The version that FastIron says it is of, whatever it does.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = Some(version.to_owned());
+        self
+    }
+
+    /// What `show version` prints, all of it: for systems that nobody knows.
+    #[must_use]
+    pub fn show_version(mut self, text: &str) -> Self {
+        self.show_version = Some(text.to_owned());
         self
     }
 

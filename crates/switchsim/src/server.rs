@@ -1,5 +1,6 @@
 //! The SSH server: lets in who proves itself, and gives everyone a terminal.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::algorithms;
-use crate::profile::{Auth, Nasty, Profile};
+use crate::netconf::Peer;
+use crate::profile::{Auth, Nasty, Os, Profile};
 use crate::sim::{Shared, StartError};
 use crate::terminal::{State, Terminal};
 
@@ -85,7 +87,19 @@ pub(crate) struct Login {
     id: u64,
     key: Option<PublicKey>,
     rows: usize,
-    keys: Option<mpsc::Sender<Vec<u8>>>,
+    /// Whether there is NETCONF.
+    netconf: bool,
+    /// How many channels a connection may have.
+    limit: usize,
+    /// Channels that are open, and whether there is a shell or NETCONF on them.
+    channels: HashMap<ChannelId, Option<(Speech, mpsc::Sender<Vec<u8>>)>>,
+}
+
+/// What is spoken on a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speech {
+    Lines,
+    Netconf,
 }
 
 impl Login {
@@ -94,7 +108,10 @@ impl Login {
             Auth::PublicKey(line) => Some(PublicKey::from_openssh(line).map_err(StartError::LoginKey)?),
             Auth::Password | Auth::KeyboardInteractive => None,
         };
-        Ok(Self { shared, id: 0, key, rows: ROWS, keys: None })
+        let netconf = profile.netconf;
+        // On FastIron one shell for one connection; Network OS has room for more.
+        let limit = if profile.os == Os::Nos { 2 } else { 1 };
+        Ok(Self { shared, id: 0, key, rows: ROWS, netconf, limit, channels: HashMap::new() })
     }
 
     fn verdict(&self, right: bool) -> Verdict {
@@ -103,6 +120,15 @@ impl Login {
             return Verdict::Accept;
         }
         Verdict::reject()
+    }
+
+    /// Begins to speak on a channel, if nothing else speaks there and nobody speaks so on another.
+    fn begin(&mut self, channel: ChannelId, speech: Speech) -> Option<mpsc::Receiver<Vec<u8>>> {
+        let taken = self.channels.values().flatten().any(|(known, _)| *known == speech);
+        let place = self.channels.get_mut(&channel).filter(|place| place.is_none() && !taken)?;
+        let (keys, typed) = mpsc::channel(TYPED);
+        *place = Some((speech, keys));
+        Some(typed)
     }
 
     fn knows(&self, user: &str, password: &str) -> bool {
@@ -142,14 +168,19 @@ impl server::Handler for Login {
 
     async fn channel_open_session(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        // One shell for one connection, as on the real one.
-        if self.keys.is_none() {
+        if self.channels.len() < self.limit {
+            self.channels.insert(channel.id(), None);
             reply.accept().await;
         }
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), Self::Error> {
+        self.channels.remove(&channel);
         Ok(())
     }
 
@@ -169,14 +200,11 @@ impl server::Handler for Login {
     }
 
     async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
-        if self.keys.is_some() {
-            return session.channel_failure(channel);
-        }
-        let (keys, typed) = mpsc::channel(TYPED);
-        self.keys = Some(keys);
+        let Some(typed) = self.begin(channel, Speech::Lines) else { return session.channel_failure(channel) };
         session.channel_success(channel)?;
-        let terminal = Terminal::new(Arc::clone(&self.shared), self.rows);
-        tokio::spawn(serve(terminal, session.handle(), channel, typed, self.id));
+        let mut terminal = Terminal::new(Arc::clone(&self.shared), self.rows);
+        terminal.greet();
+        tokio::spawn(serve(Speaker::Lines(Box::new(terminal)), session.handle(), channel, typed, self.id));
         Ok(())
     }
 
@@ -187,46 +215,98 @@ impl server::Handler for Login {
     async fn subsystem_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
+        name: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        session.channel_failure(channel)
+        let typed = if self.netconf && name == "netconf" { self.begin(channel, Speech::Netconf) } else { None };
+        let Some(typed) = typed else { return session.channel_failure(channel) };
+        session.channel_success(channel)?;
+        let mut peer = Peer::new(Arc::clone(&self.shared), self.id);
+        peer.greet();
+        tokio::spawn(serve(Speaker::Netconf(peer), session.handle(), channel, typed, self.id));
+        Ok(())
     }
 
-    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
-        match &self.keys {
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
+        match self.channels.get(&channel) {
             // Who types faster than is read is cut off: waiting here would stop the answers too.
-            Some(keys) => keys.try_send(data.to_vec()).map_err(|_| russh::Error::Disconnect),
-            None => Ok(()),
+            Some(Some((_, keys))) => keys.try_send(data.to_vec()).map_err(|_| russh::Error::Disconnect),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Who speaks on a channel.
+#[derive(Debug)]
+enum Speaker {
+    Lines(Box<Terminal>),
+    Netconf(Peer),
+}
+
+impl Speaker {
+    fn take(&mut self) -> (Vec<u8>, Nasty) {
+        match self {
+            Self::Lines(terminal) => terminal.take(),
+            Self::Netconf(peer) => peer.take(),
+        }
+    }
+
+    fn input(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Lines(terminal) => terminal.input(bytes),
+            Self::Netconf(peer) => peer.input(bytes),
+        }
+    }
+
+    fn state(&self) -> State {
+        match self {
+            Self::Lines(terminal) => terminal.state(),
+            Self::Netconf(peer) => peer.state(),
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        match self {
+            Self::Lines(terminal) => terminal.shared(),
+            Self::Netconf(peer) => peer.shared(),
+        }
+    }
+
+    /// More of what never ends.
+    fn goes_on(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Lines(_) => None,
+            Self::Netconf(peer) => peer.goes_on(),
         }
     }
 }
 
 /// Prints and reads until either side has enough.
-async fn serve(
-    mut terminal: Terminal,
-    handle: Handle,
-    channel: ChannelId,
-    mut typed: mpsc::Receiver<Vec<u8>>,
-    id: u64,
-) {
-    terminal.greet();
+async fn serve(mut speaker: Speaker, handle: Handle, channel: ChannelId, mut typed: mpsc::Receiver<Vec<u8>>, id: u64) {
     loop {
-        let (out, nasty) = terminal.take();
+        let (out, nasty) = speaker.take();
         if print(&handle, channel, &out, &nasty).await.is_err() {
             return;
         }
-        match terminal.state() {
+        match speaker.state() {
             State::Closed => {
                 let _ = handle.close(channel).await;
-                drop(handle.disconnect(russh::Disconnect::ByApplication, String::new(), String::new()).await);
+                // Whoever has a shell beside it goes on.
+                if matches!(speaker, Speaker::Lines(_)) {
+                    drop(handle.disconnect(russh::Disconnect::ByApplication, String::new(), String::new()).await);
+                }
                 return;
             }
-            State::Cut => return terminal.shared().cut(id),
+            State::Cut => return speaker.shared().cut(id),
             _ => {}
         }
+        while let Some(more) = speaker.goes_on() {
+            if typed.is_closed() || print(&handle, channel, &more, &nasty).await.is_err() {
+                return;
+            }
+        }
         match typed.recv().await {
-            Some(bytes) => terminal.input(&bytes),
+            Some(bytes) => speaker.input(&bytes),
             None => return,
         }
     }

@@ -64,6 +64,10 @@ impl Terminal {
 
     /// The banner and the first prompt.
     pub(crate) fn greet(&mut self) {
+        if self.nasty.silent {
+            self.state = State::Hung;
+            return;
+        }
         if let Some(banner) = self.nasty.banner.clone() {
             if self.nasty.wrong_encoding {
                 self.out.extend_from_slice(&[0xff, 0xfe, 0xc3, b'\r', b'\n']);

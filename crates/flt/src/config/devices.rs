@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use protocols::Name;
 use serde::Deserialize;
-use switches::{Declaration, HostKey};
+use switches::{Declaration, HostKey, Netconf};
 use toml::Value;
 
 use super::keys;
@@ -25,6 +25,8 @@ pub(crate) struct DeviceConfig {
     known_hosts: Option<PathBuf>,
     #[serde(default)]
     legacy: Vec<String>,
+    #[serde(default)]
+    netconf: Netconf,
 }
 
 /// What a device is.
@@ -60,6 +62,7 @@ impl DeviceConfig {
             key_file: self.key_file.clone(),
             enable_password_file: self.enable_password_file.clone(),
             legacy: self.legacy.clone(),
+            netconf: self.netconf,
         };
         // The check names fields as the declaration does; here they are written with dashes.
         declaration.check().map_err(|why| why.replace("host_key.fingerprint", "host-key").replace('_', "-"))?;
@@ -150,6 +153,7 @@ const KEYS: &[&str] = &[
     "host-key",
     "known-hosts",
     "legacy",
+    "netconf",
 ];
 /// Those that are paths.
 const PATHS: &[&str] = &["password-file", "key-file", "enable-password-file", "known-hosts"];

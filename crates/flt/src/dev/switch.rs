@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use switchsim::{Algorithms, Auth, EnableDialog, NASTY_BANNER, Nasty, Profile, Sim};
+use switchsim::{Algorithms, Auth, EnableDialog, NASTY_BANNER, Nasty, NastyNetconf, Profile, Sim};
 
 use crate::app::App;
 use crate::output::{Style, View};
@@ -40,6 +40,9 @@ pub(crate) struct SwitchArgs {
     /// A login lands at the privileged prompt at once
     #[arg(long)]
     privileged: bool,
+    /// Network OS without NETCONF
+    #[arg(long)]
+    no_netconf: bool,
     #[command(flatten)]
     nastiness: Nastiness,
 }
@@ -90,6 +93,12 @@ struct Nastiness {
     /// Write Latin-1, and bytes that are no text at all
     #[arg(long)]
     wrong_encoding: bool,
+    /// Say so many entries at once by NETCONF
+    #[arg(long, value_name = "ENTRIES", value_parser = clap::value_parser!(u16).range(1..))]
+    netconf_page: Option<u16>,
+    /// Speak NETCONF of base:1.0 alone
+    #[arg(long)]
+    netconf_base_1_0: bool,
 }
 
 /// Which switch.
@@ -206,6 +215,9 @@ fn profile(args: SwitchArgs) -> Profile {
     if args.privileged {
         profile = profile.privileged();
     }
+    if args.no_netconf {
+        profile = profile.without_netconf();
+    }
     profile
 }
 
@@ -223,9 +235,15 @@ fn nasty(args: Nastiness) -> Nasty {
         session_limit: args.sessions.map(usize::from).or(base.session_limit),
         busy_flash: args.busy_flash.max(base.busy_flash),
         mute: args.mute,
+        silent: base.silent,
         no_echo: args.no_echo || base.no_echo,
         port_names: args.odd_names || base.port_names,
         wrong_encoding: args.wrong_encoding || base.wrong_encoding,
+        netconf: NastyNetconf {
+            page: args.netconf_page.map(usize::from).or(base.netconf.page),
+            base_1_0: args.netconf_base_1_0 || base.netconf.base_1_0,
+            ..base.netconf
+        },
     }
 }
 

@@ -1,10 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
-use std::collections::BTreeSet;
-
 use scores::switch::{Change, Config, Family, Lag, LagMode, Membership, PortConfig};
 
-use super::{commands, fastiron_family};
+use super::{Why, commands, configured_family, knows_lag_interfaces, told_family};
 use crate::parse::{ParsedConfig, fastiron};
 
 fn said(family: Family, running: &Config, change: &Change) -> Vec<String> {
@@ -89,18 +87,31 @@ fn vlans_are_left_before_others_are_entered() {
 }
 
 #[test]
-fn the_syntax_is_told_by_what_is_configured_and_then_by_the_version() {
+fn the_syntax_is_told_by_what_is_configured_then_by_asking_and_then_by_the_version() {
     let of = |text: &str| fastiron::configuration(&crate::parse::lines(text)).unwrap();
     let old = of("lag a static id 1\n ports ethe 1/1/1\n primary-port 1/1/1\n!\nend");
     let new = of("interface lag 1\n port-name x\n!\nend");
-    let none = ParsedConfig::default();
-    assert_eq!(fastiron_family("08.0.95j", &old), Some(Family::FastIronDeploy));
-    assert_eq!(fastiron_family("08.0.30h", &new), Some(Family::FastIron));
-    assert_eq!(fastiron_family("08.0.30hT311", &none), Some(Family::FastIronDeploy));
-    assert_eq!(fastiron_family("08.0.61aT211", &none), Some(Family::FastIron));
-    assert_eq!(fastiron_family("09.0.10", &none), Some(Family::FastIron));
-    assert_eq!(fastiron_family("07.3.00c", &none), Some(Family::FastIronDeploy));
-    assert_eq!(fastiron_family("unheard of", &none), None);
-    let empty: BTreeSet<u16> = BTreeSet::new();
-    assert!(none.config.lags.is_empty() && empty.is_empty());
+    assert_eq!(configured_family(&old), Some(Family::FastIronDeploy));
+    assert_eq!(configured_family(&new), Some(Family::FastIron));
+    assert_eq!(configured_family(&ParsedConfig::default()), None);
+    for (answer, known) in [
+        (Ok(&()), Some(true)),
+        (Err("Incomplete command."), Some(true)),
+        (Err("Invalid input -> lag"), Some(false)),
+        (Err("Invalid input -> interfaces lag"), None),
+        (Err("Ambiguous input -> lag"), None),
+        (Err("Command authorization failed"), None),
+        (Err("Error - no"), None),
+    ] {
+        assert_eq!(knows_lag_interfaces(answer), known, "{answer:?}");
+    }
+    // What it says counts more than its version.
+    assert_eq!(told_family("08.0.30hT311", Some(true)), Some((Family::FastIron, Why::Asked(true))));
+    assert_eq!(told_family("08.0.95j", Some(false)), Some((Family::FastIronDeploy, Why::Asked(false))));
+    let by_version = |version: &str| told_family(version, None).map(|(family, _)| family);
+    assert_eq!(by_version("08.0.30hT311"), Some(Family::FastIronDeploy));
+    assert_eq!(by_version("08.0.61aT211"), Some(Family::FastIron));
+    assert_eq!(by_version("09.0.10"), Some(Family::FastIron));
+    assert_eq!(by_version("07.3.00c"), Some(Family::FastIronDeploy));
+    assert_eq!(by_version("unheard of"), None);
 }

@@ -6,10 +6,11 @@ mod tables;
 use scores::switch::{Media, Port};
 
 pub use config::configuration;
+pub(super) use config::numbers;
 pub use tables::{addresses, fabric, interfaces, lags, neighbours, version};
 
 /// `TenGigabitEthernet` and `1/0/5`, or `Te` and `1/0/5`, or `Po` and `10`.
-fn port(media: &str, numbers: &str) -> Result<Port, String> {
+pub(super) fn port(media: &str, numbers: &str) -> Result<Port, String> {
     let bad = || format!("`{} {}` is no port", media.escape_default(), numbers.escape_default());
     let media = match media.to_ascii_lowercase().as_str() {
         "gi" | "gigabitethernet" => Media::Gigabit,

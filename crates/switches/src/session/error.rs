@@ -17,7 +17,7 @@ pub enum SessionError {
         source: std::io::Error,
     },
     /// The time was up.
-    #[error("{doing}: no end within {} seconds{}", after.as_secs(), if last.is_empty() { String::new() } else { format!("; the last line is {last:?}") })]
+    #[error("{doing}: no end within {} seconds{}", after.as_secs_f32(), if last.is_empty() { String::new() } else { format!("; the last line is {last:?}") })]
     Late {
         /// What was being done.
         doing: String,
@@ -138,6 +138,9 @@ pub enum SessionError {
     /// Its output is not understood.
     #[error(transparent)]
     Parse(#[from] crate::parse::ParseError),
+    /// It could not be asked by NETCONF.
+    #[error(transparent)]
+    Netconf(#[from] crate::netconf::NetconfError),
     /// It is no switch that is known.
     #[error("find out what the device is: it is neither FastIron nor Network OS; it says {0:?}")]
     UnknownSystem(String),
@@ -159,6 +162,7 @@ impl SessionError {
             | Self::LostStep { .. }
             | Self::Busy { .. }
             | Self::Crowded(_) => true,
+            Self::Netconf(error) => error.is_transient(),
             Self::Ssh { source, .. } => !matches!(**source, russh::Error::UnknownKey | russh::Error::WrongServerSig),
             _ => false,
         }
@@ -166,10 +170,15 @@ impl SessionError {
 
     /// Whether the session can go on: the device has answered, and stands at a prompt.
     pub(crate) const fn keeps_session(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused { .. } | Self::Busy { .. } | Self::Parse(_) | Self::UnknownSystem(_) | Self::Impossible(_)
-        )
+        match self {
+            Self::Netconf(error) => error.keeps_session(),
+            Self::Refused { .. }
+            | Self::Busy { .. }
+            | Self::Parse(_)
+            | Self::UnknownSystem(_)
+            | Self::Impossible(_) => true,
+            _ => false,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use protocols::{Check, Policy, SecretKey};
 use scores::{Assignment, BoxFuture, Cancel, CheckFailed, Checks, Ensemble, PlayReport, Score, Stage, Trials, score};
-use switches::{Declaration, Device, HostKey};
+use switches::{Declaration, Device, HostKey, Netconf, Patience};
 use switchsim::{Profile, Sim};
 use tempfile::TempDir;
 
@@ -25,18 +25,33 @@ impl Bed {
 
     /// With a node's key that is known beforehand.
     pub(crate) async fn with_key(profile: Profile, key: SecretKey) -> Self {
+        Self::made(profile, key, Netconf::Auto, Patience::default()).await
+    }
+
+    /// Read by NETCONF, or not, as this says.
+    pub(crate) async fn netconf(profile: Profile, netconf: Netconf) -> Self {
+        Self::made(profile, SecretKey::generate(), netconf, Patience::default()).await
+    }
+
+    /// Waited for as long as this.
+    pub(crate) async fn patient(profile: Profile, netconf: Netconf, patience: Patience) -> Self {
+        Self::made(profile, SecretKey::generate(), netconf, patience).await
+    }
+
+    async fn made(profile: Profile, key: SecretKey, netconf: Netconf, patience: Patience) -> Self {
         // What is logged is shown with a test that fails.
         let log = tracing_subscriber::fmt().with_test_writer();
         let _again = log.with_max_level(tracing_subscriber::filter::LevelFilter::INFO).try_init();
         let sim = Sim::start(profile).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let device = Device::with_keys(declaration(&sim, &dir), dir.path().join("state"), vec![key.clone()]).unwrap();
+        let declared = Declaration { netconf, ..declaration(&sim, &dir) };
+        let device = Device::with_patience(declared, dir.path().join("state"), vec![key.clone()], patience).unwrap();
         Self { sim, device, stage: Quiet::default(), checks: Arc::default(), key, dir }
     }
 
     /// The same device for a process that starts anew.
     pub(crate) fn restart(&mut self) {
-        let declared = declaration(&self.sim, &self.dir);
+        let declared = self.device.declaration().clone();
         self.device = Device::with_keys(declared, self.dir.path().join("state"), vec![self.key.clone()]).unwrap();
     }
 
@@ -71,6 +86,7 @@ pub(crate) fn declaration(sim: &Sim, dir: &TempDir) -> Declaration {
         key_file: None,
         enable_password_file: Some(file(dir, "enable", "enable\n")),
         legacy: Vec::new(),
+        netconf: Netconf::Auto,
     }
 }
 

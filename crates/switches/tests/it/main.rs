@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
 mod bed;
+mod faults;
 mod login;
+mod netconf;
 mod play;
 mod session;

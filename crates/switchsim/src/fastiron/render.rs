@@ -11,7 +11,7 @@ use crate::profile::Os;
 /// `show running-config`
 pub(crate) fn configuration(device: &Device, model: &Model) -> String {
     let mut out = String::from("Current configuration:\n!\n");
-    let _ = write!(out, "ver {}\n!\n", version(device.os));
+    let _ = write!(out, "ver {}\n!\n", version(device));
     for unit in 1..=device.units {
         let _ = writeln!(out, "stack unit {unit}");
         match device.os {
@@ -121,8 +121,11 @@ pub(crate) fn interfaces(device: &Device, model: &Model, out: &mut String) {
 }
 
 /// `08.0.30hT311`
-pub(crate) fn version(os: Os) -> &'static str {
-    match os {
+pub(crate) fn version(device: &Device) -> &str {
+    if let Some(version) = &device.version {
+        return version;
+    }
+    match device.os {
         Os::FastIronOld => "08.0.30hT311",
         Os::FastIronNew => "08.0.95jT211",
         Os::Nos => "7.2.0",

@@ -9,13 +9,18 @@ mod vlans;
 use crate::fastiron::render;
 use crate::shell::{Reply, Table};
 
-use self::lags::{lag_brief, lags};
+use self::lags::{lag_brief, lag_interfaces, lags};
 use self::ports::{addresses, brief};
 use self::surroundings::{chassis, neighbours, neighbours_in_detail, snmp_users, stack};
 use self::version::version;
 use self::vlans::vlans;
 
-pub(crate) const TABLE: Table = &[
+/// What it has, in the old syntax of LAGs or the new.
+pub(crate) fn tables(old: bool) -> Vec<Table> {
+    if old { vec![TABLE] } else { vec![TABLE, TABLE_NEW] }
+}
+
+const TABLE: Table = &[
     ("show version", |c, _| Reply::said(version(c.device))),
     ("show running-config", |c, _| Reply::said(c.device.render(&c.device.running))),
     ("show running-config vlan", |c, _| {
@@ -61,4 +66,14 @@ pub(crate) const TABLE: Table = &[
     ("show chassis", |c, _| Reply::said(chassis(c.device))),
     ("show snmp user", |c, _| Reply::said(snmp_users(c.device))),
     ("show clock", |_, _| Reply::said("12:00:00.000 GMT+00 Thu Jan 01 2026\n")),
+];
+
+/// What is there only where LAGs are interfaces.
+const TABLE_NEW: Table = &[
+    ("show interfaces lag", |c, _| Reply::said(lag_interfaces(c.device, None))),
+    ("show interfaces lag <id>", |c, words| match words[0].parse::<u16>() {
+        Ok(id) if c.device.running.lags.contains_key(&id) => Reply::said(lag_interfaces(c.device, Some(id))),
+        Ok(id) => Reply::said(format!("Error - LAG {id} does not exist\n")),
+        Err(_) => Reply::said(format!("Invalid input -> {}\nType ? for a list\n", words[0])),
+    }),
 ];

@@ -32,6 +32,9 @@ pub(crate) const TABLE: Table = &[
 ];
 
 fn version(device: &Device) -> String {
+    if let Some(text) = &device.show_version {
+        return text.clone();
+    }
     let mut out = String::from("\nNetwork Operating System Software\nNetwork Operating System Version: 7.2.0\n");
     out.push_str("Copyright (c) 1995-2017 Brocade Communications Systems, Inc.\nFirmware name:      7.2.0\n");
     out.push_str("Build Time:         20:12:41 Jun  8, 2017\nInstall Time:       08:01:12 Nov  1, 2025\nKernel:             2.6.34.6\n\n");
@@ -72,12 +75,12 @@ fn one_vlan(context: &mut Context<'_>, words: &[String]) -> Reply {
     Reply::said(out)
 }
 
-fn up(device: &Device, port: PortId) -> bool {
+pub(crate) fn up(device: &Device, port: PortId) -> bool {
     device.running.ports.get(&port).is_some_and(|port| port.link && !port.settings.disabled)
 }
 
 /// Whether a member of a port-channel carries traffic.
-fn synced(device: &Device, port: PortId) -> bool {
+pub(crate) fn synced(device: &Device, port: PortId) -> bool {
     let Some((_, lag)) = device.running.lag_of(port) else {
         return false;
     };
@@ -200,7 +203,7 @@ fn vlans(device: &Device) -> String {
     out
 }
 
-fn inside(settings: &Settings, vlan: u16) -> Option<&'static str> {
+pub(crate) fn inside(settings: &Settings, vlan: u16) -> Option<&'static str> {
     let switchport = settings.switchport.as_ref()?;
     if !switchport.trunk {
         return (switchport.access.unwrap_or(1) == vlan).then_some("(u)");

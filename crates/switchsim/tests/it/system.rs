@@ -1,23 +1,30 @@
-//! An independent client: netmiko, which knows real switches and not this one.
+//! Independent clients: netmiko and ncclient, which know real switches and not this one.
 
 use std::process::Stdio;
 
-use switchsim::{Nasty, Profile, Sim};
+use switchsim::{Nasty, NastyNetconf, Profile, Sim};
 use tokio::process::Command;
 
 /// What netmiko saw, as JSON.
 async fn netmiko(kind: &str, sim: &Sim) -> Option<serde_json::Value> {
+    driven(&format!("netmiko_drives_{kind}"), sim, "drive.py", &[kind, &sim.addr().port().to_string(), "enable"]).await
+}
+
+/// What ncclient saw, as JSON.
+async fn ncclient(sim: &Sim) -> Option<serde_json::Value> {
+    driven("ncclient_asks", sim, "drive_netconf.py", &[&sim.addr().port().to_string()]).await
+}
+
+async fn driven(test: &str, sim: &Sim, script: &str, words: &[&str]) -> Option<serde_json::Value> {
     if std::env::var("FLT_SKIP_SYSTEM_TESTS").is_ok_and(|value| value == "1") {
-        println!("skipped: system::netmiko_drives_{kind} (FLT_SKIP_SYSTEM_TESTS=1)");
+        println!("skipped: system::{test} (FLT_SKIP_SYSTEM_TESTS=1)");
         return None;
     }
     let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let python = Command::new(tests.join("netmiko")).stderr(Stdio::inherit()).output().await.unwrap();
     assert!(python.status.success(), "netmiko is missing: apt-get install -y python3-venv");
     let python = String::from_utf8(python.stdout).unwrap();
-    let port = sim.addr().port().to_string();
-    let driven =
-        Command::new(python.trim()).arg(tests.join("drive.py")).args([kind, &port, "enable"]).output().await.unwrap();
+    let driven = Command::new(python.trim()).arg(tests.join(script)).args(words).output().await.unwrap();
     let told = String::from_utf8_lossy(&driven.stderr);
     assert!(driven.status.success(), "{told}\n{:?}", sim.commands());
     Some(serde_json::from_slice(&driven.stdout).unwrap())
@@ -99,4 +106,55 @@ async fn netmiko_drives_network_os() {
     assert!(text("running").contains(" channel-group 7 mode active type standard"), "{seen:#}");
     assert!(sim.startup_config().contains(" channel-group 7 mode active type standard"), "{seen:#}");
     assert_eq!(sim.running_config(), sim.startup_config());
+}
+
+/// What ncclient sees of a switch with VLANs and a port-channel, however it speaks.
+async fn asked_by_netconf(netconf: NastyNetconf, split_bytes: Option<usize>) -> Option<serde_json::Value> {
+    let base = if netconf.base_1_0 { vec!["1.0"] } else { vec!["1.0", "1.1"] };
+    let (page, extra) = (netconf.page.unwrap_or(64), if netconf.extra { 3 } else { 0 });
+    let sim = Sim::start(Profile::nos().nasty(Nasty { netconf, split_bytes, ..Nasty::default() })).await.unwrap();
+    let told = sim.configure(&[
+        "interface vlan 10",
+        "name servers",
+        "interface vlan 20",
+        "interface port-channel 7",
+        "no shutdown",
+        "interface te 1/0/1",
+        "channel-group 7 mode active type standard",
+        "no shutdown",
+        "interface te 2/0/41",
+        "channel-group 7 mode active type standard",
+        "no shutdown",
+    ]);
+    assert_eq!(told, "");
+    let seen = ncclient(&sim).await?;
+    let bases: Vec<String> = base.iter().map(|base| format!("urn:ietf:params:netconf:base:{base}")).collect();
+    assert_eq!(seen["base"], serde_json::json!(bases));
+    // 96 ports, the port-channel, and what nobody asked for.
+    assert_eq!(seen["interfaces"].as_array().map(Vec::len), Some(97 + extra), "{seen:#}");
+    assert_eq!(seen["interfaces"][0], serde_json::json!(["TenGigabitEthernet 1/0/1", "up"]));
+    assert_eq!(seen["interface pages"], (97 + extra).div_ceil(page));
+    assert_eq!(seen["vlan pages"], 3_usize.div_ceil(page));
+    assert_eq!(seen["vlans"], serde_json::json!({ "1": "default", "10": "servers", "20": "VLAN0020" }));
+    assert_eq!(seen["lags"], serde_json::json!({ "7": [["1/0/1", "1"], ["2/0/41", "0"]] }));
+    assert_eq!(seen["links"], serde_json::json!(["1/0/42", "2/0/41"]));
+    assert_eq!(seen["groups"], serde_json::json!(["7", "7"]));
+    assert_eq!(seen["refused"], serde_json::json!(["operation-not-supported", "error", "unknown: get-nonsense"]));
+    Some(seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ncclient_asks_network_os() {
+    asked_by_netconf(NastyNetconf::default(), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ncclient_asks_network_os_that_knows_no_chunks() {
+    asked_by_netconf(NastyNetconf { base_1_0: true, ..NastyNetconf::default() }, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ncclient_asks_network_os_that_is_cut_into_bytes() {
+    let netconf = NastyNetconf { page: Some(5), chunk: Some(7), extra: true, ..NastyNetconf::default() };
+    asked_by_netconf(netconf, Some(1)).await;
 }

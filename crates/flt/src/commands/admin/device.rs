@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use protocols::{Kind, Name};
 use scores::Score as _;
-use scores::switch::{InterfaceScore, PortChannelScore, PortFenceScore, SnmpScore, VlanScore};
+use scores::switch::{Family, InterfaceScore, PortChannelScore, PortFenceScore, SnmpScore, VlanScore};
 use serde::Serialize;
-use switches::{Declaration, HostKey};
+use switches::{Declaration, HostKey, Netconf, NetconfFound};
 
 use crate::app::App;
 use crate::config::host_and_port;
@@ -47,6 +47,20 @@ pub(crate) struct ProbeArgs {
     /// Allow this old algorithm, by its SSH name
     #[arg(long, value_name = "NAME")]
     legacy: Vec<String>,
+    /// Read by NETCONF where it can be opened, always, or never
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    netconf: When,
+}
+
+/// When a device is read by NETCONF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    /// Where it can be opened
+    Auto,
+    /// Always
+    On,
+    /// Never
+    Off,
 }
 
 /// Runs a command.
@@ -67,6 +81,11 @@ async fn probe(args: ProbeArgs, app: &App) -> anyhow::Result<Code> {
         key_file: args.key_file.clone(),
         enable_password_file: args.enable_password_file.clone(),
         legacy: args.legacy.clone(),
+        netconf: match args.netconf {
+            When::Auto => Netconf::Auto,
+            When::On => Netconf::On,
+            When::Off => Netconf::Off,
+        },
     };
     let doing = || format!("cannot probe {}", declaration.address());
     let Some(pinned) = args.host_key.clone() else {
@@ -86,6 +105,17 @@ async fn probe(args: ProbeArgs, app: &App) -> anyhow::Result<Code> {
         version: found.version.version.clone(),
         model: found.version.model.clone(),
         units: found.version.units.iter().map(|unit| unit.id).collect(),
+        port_channels: format!("{} ({})", syntax(found.family), found.family_told),
+        netconf: match found.netconf {
+            NetconfFound::No(why) => NetconfView { used: false, why: Some(why), ..NetconfView::default() },
+            NetconfFound::Yes { chunked, capabilities, differences } => NetconfView {
+                used: true,
+                why: None,
+                base: if chunked { "1.1" } else { "1.0" },
+                capabilities,
+                differences,
+            },
+        },
         scores: KINDS.iter().map(ToString::to_string).collect(),
     };
     app.out.view(&ProbeView::of(&args, found.host_key, found.algorithms, Some(device)))?;
@@ -114,8 +144,33 @@ struct Found {
     version: String,
     model: Option<String>,
     units: Vec<u16>,
+    /// Which syntax of port channels it has, and how that is known.
+    port_channels: String,
+    netconf: NetconfView,
     /// The kinds of scores that can be played on it.
     scores: Vec<String>,
+}
+
+/// Whether it is read by NETCONF.
+#[derive(Debug, Default, Serialize)]
+struct NetconfView {
+    used: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// The newest base that both know.
+    base: &'static str,
+    capabilities: usize,
+    /// Where its running configuration says other things by NETCONF than on the command line.
+    differences: Vec<String>,
+}
+
+fn syntax(family: Family) -> &'static str {
+    match family {
+        Family::FastIronDeploy => "with `primary-port` and `deploy`",
+        Family::FastIron => "`interface lag`",
+        Family::NetworkOs => "`interface Port-channel`",
+    }
 }
 
 impl ProbeView {
@@ -138,6 +193,9 @@ impl ProbeView {
         if args.password_file.is_none() && args.key_file.is_none() {
             lines.push("password-file = \"FILE\"".to_owned());
         }
+        if args.netconf != When::Auto {
+            lines.push(format!("netconf = {:?}", if args.netconf == When::On { "on" } else { "off" }));
+        }
         if !args.legacy.is_empty() {
             lines.push(format!("legacy = {:?}", args.legacy));
         }
@@ -158,6 +216,8 @@ impl View for ProbeView {
                 text.push_str(&format!("model       {}\n", device.model.as_deref().unwrap_or("not told")));
                 let units: Vec<String> = device.units.iter().map(ToString::to_string).collect();
                 text.push_str(&format!("units       {}\n", units.join(", ")));
+                text.push_str(&format!("channels    {}\n", device.port_channels));
+                text.push_str(&format!("netconf     {}\n", device.netconf.text()));
                 text.push_str(&format!("scores      {}\n", device.scores.join(", ")));
             }
             None => text.push_str("not logged in: nothing is sent before the host key is known\n"),
@@ -167,6 +227,20 @@ impl View for ProbeView {
             text.push_str(&format!("  {line}\n"));
         }
         text
+    }
+}
+
+impl NetconfView {
+    fn text(&self) -> String {
+        if let Some(why) = &self.why {
+            return format!("no: {why}");
+        }
+        let said = format!("yes, base:{}, {} capabilities; its running configuration", self.base, self.capabilities);
+        if self.differences.is_empty() {
+            return format!("{said} says what the command line says");
+        }
+        let differences: String = self.differences.iter().map(|one| format!("\n              {one}")).collect();
+        format!("{said} does not say what the command line says; to be the same it would:{differences}")
     }
 }
 

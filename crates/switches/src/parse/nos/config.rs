@@ -135,7 +135,7 @@ fn number(word: &str) -> Result<u16, String> {
 }
 
 /// `1-3,7`
-fn numbers(text: &str) -> Result<BTreeSet<u16>, String> {
+pub(in crate::parse) fn numbers(text: &str) -> Result<BTreeSet<u16>, String> {
     let mut found = BTreeSet::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -83,6 +83,7 @@ async fn everywhere_with<S: Score>(
         }
     }
     assert_eq!(positions, 3 * count);
+    println!("positions of failure: {positions}");
     positions
 }
 

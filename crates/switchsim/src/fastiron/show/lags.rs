@@ -49,6 +49,18 @@ pub(super) fn lag_brief(device: &Device) -> String {
     out
 }
 
+pub(super) fn lag_interfaces(device: &Device, only: Option<u16>) -> String {
+    let mut out = String::new();
+    for (id, lag) in device.running.lags.iter().filter(|(id, _)| only.is_none_or(|only| only == **id)) {
+        let live = lag.ports.iter().filter(|port| up_in(device, lag, **port)).count();
+        let word = if live > 0 { "up" } else { "down" };
+        let _ = writeln!(out, "lg{id} is {word}, line protocol is {word}");
+        let _ = writeln!(out, "  Port name is {}", lag.settings.name.as_deref().unwrap_or(lag.name.as_str()));
+        let _ = writeln!(out, "  Member of {}, {live} of {} ports up", lag.kind.word(), lag.ports.len());
+    }
+    out
+}
+
 pub(super) fn lags(device: &Device, only: Option<&str>) -> String {
     let model = &device.running;
     let mut out = String::new();

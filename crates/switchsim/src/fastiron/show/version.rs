@@ -7,6 +7,9 @@ use crate::fastiron::render;
 use crate::profile::Os;
 
 pub(super) fn version(device: &Device) -> String {
+    if let Some(text) = &device.show_version {
+        return text.clone();
+    }
     if device.os == Os::FastIronOld { old_version(device) } else { new_version(device) }
 }
 
@@ -15,7 +18,7 @@ fn old_version(device: &Device) -> String {
     for unit in 1..=device.units {
         let _ = writeln!(out, "    UNIT {unit}: compiled on Jan 28 2016 at 10:12:41 labeled as ICX64S08030h");
         out.push_str("\t\t(7786516 bytes) from Primary ICX64S08030h.bin\n");
-        let _ = writeln!(out, "        SW: Version {} ", render::version(device.os));
+        let _ = writeln!(out, "        SW: Version {} ", render::version(device));
     }
     out.push_str(
         "  Boot-Monitor Image size = 786944, Version:10.1.05T310 (kxz10105)\n  HW: Stackable ICX6450-24-HPOE\n",
@@ -40,7 +43,7 @@ fn new_version(device: &Device) -> String {
     for unit in 1..=device.units {
         let _ = writeln!(out, "    UNIT {unit}: compiled on Nov 17 2022 at 02:14:29 labeled as SPR08095j");
         out.push_str("      (31457280 bytes) from Primary SPR08095jufi.bin (UFI)\n");
-        let _ = writeln!(out, "        SW: Version {} ", render::version(device.os));
+        let _ = writeln!(out, "        SW: Version {} ", render::version(device));
         out.push_str("      Compressed Primary Boot Code size = 786944, Version:10.1.22T225 (mnz10122)\n");
         out.push_str("       Compiled on Fri Jul 22 03:28:05 2022\n\n");
     }

@@ -1,0 +1,64 @@
+"""The same as benches/session.rs, by netmiko: prints seconds as JSON.
+
+    beside.py old|new <port> <commands> <rounds>
+"""
+
+import json
+import sys
+import time
+
+from netmiko import ConnectHandler
+
+kind, port, commands, rounds = sys.argv[1], *map(int, sys.argv[2:])
+old = kind == "old"
+lag = ["lag uplink dynamic id 7", "ports ethernet 1/1/1 to 1/1/2 ethernet 2/1/1 to 2/1/2"]
+lag += ["primary-port 1/1/1", "deploy"] if old else []
+gone = (["lag uplink dynamic id 7", "no deploy", "exit"] if old else []) + ["no lag uplink dynamic id 7"]
+
+
+def connect():
+    switch = ConnectHandler(
+        device_type="brocade_fastiron" if old else "ruckus_fastiron", host="127.0.0.1", port=port,
+        username="admin", password="secret", secret="enable", fast_cli=True,
+        conn_timeout=60, auth_timeout=60, banner_timeout=60, read_timeout_override=60,
+    )
+    if not switch.check_enable_mode():
+        switch.enable()
+    switch.send_command("show clock")
+    return switch
+
+
+def timed(work):
+    since = time.monotonic()
+    done = work()
+    return done, time.monotonic() - since
+
+
+logins = []
+for _ in range(5):
+    switch, took = timed(connect)
+    logins.append(took)
+    switch.disconnect()
+switch = connect()
+
+
+def many():
+    for _ in range(commands):
+        assert "SW: Version" in switch.send_command("show version")
+
+
+def make():
+    switch.send_config_set(lag)
+    running = switch.send_command("show running-config")
+    assert "lag uplink dynamic id 7\n ports ethe 1/1/1 to 1/1/2 ethe 2/1/1 to 2/1/2" in running, running
+    assert "Write startup-config done" in switch.save_config()
+
+
+_, took = timed(many)
+lags = []
+for _ in range(rounds):
+    lags.append(timed(make)[1])
+    switch.send_config_set(gone)
+    switch.save_config()
+switch.disconnect()
+json.dump({"logins": logins, "commands": took, "lags": lags}, sys.stdout)
