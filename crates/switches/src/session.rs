@@ -23,6 +23,7 @@ pub use command::Command;
 pub(crate) use command::redact;
 use dialog::Answers;
 pub use error::SessionError;
+use exchange::Deadline;
 pub(crate) use prompt::{Level, Prompt};
 use refusal::{Refusal, refusal, refusal_of_show};
 use screen::Screen;
@@ -78,7 +79,7 @@ impl Session {
             used: Instant::now(),
             patience,
         };
-        session.find_prompt(Instant::now() + greeting).await?;
+        session.find_prompt(Deadline::within(greeting)).await?;
         if session.level == Level::User {
             session.enable(declaration).await?;
         }
@@ -114,7 +115,7 @@ impl Session {
     /// Makes sure that the device still answers.
     pub(crate) async fn check(&mut self) -> Result<(), SessionError> {
         self.send("").await?;
-        let until = Instant::now() + self.patience.check;
+        let until = Deadline::within(self.patience.check);
         while !self.screen.lines().iter().any(|line| *line == self.line.trim_end()) || !self.at_prompt() {
             self.receive(until, self.patience.check, "see whether the device still answers").await?;
         }

@@ -133,7 +133,7 @@ impl Nasty {
             no_echo: false,
             port_names: true,
             wrong_encoding: true,
-            netconf: NastyNetconf { page: Some(1), chunk: Some(3), extra: true, ..NastyNetconf::default() },
+            netconf: NastyNetconf { page: Some(20), chunk: Some(100), extra: true, ..NastyNetconf::default() },
         }
     }
 }

@@ -238,7 +238,7 @@ mod tests {
             ("<a>&lol;</a>", "`&lol;`"),
             ("<!DOCTYPE a [<!ENTITY lol \"lol\">]><a/>", "document type"),
             ("<n:a/>", "what `n:` is"),
-            ("<a x='1' x='2'/>", "x"),
+            ("<a x='1' x='2'/>", "duplicated attribute"),
             (&deep, "more than 32 deep"),
             (&many, "more than 500000 elements"),
         ] {

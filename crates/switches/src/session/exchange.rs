@@ -10,6 +10,19 @@ use zeroize::Zeroizing;
 use super::dialog::{Answers, Question, is_pager, is_whole_pager, question};
 use super::{Command, Prompt, SAID_BYTES_MAX, Session, SessionError, redact};
 
+/// When something must have come to its end, and how long that is from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    at: Instant,
+    within: Duration,
+}
+
+impl Deadline {
+    pub(super) fn within(within: Duration) -> Self {
+        Self { at: Instant::now() + within, within }
+    }
+}
+
 impl Session {
     /// Sends a line and reads up to the next prompt. With `fence`, the output is all of it for certain.
     pub(super) async fn exchange(
@@ -19,7 +32,7 @@ impl Session {
         answers: &Answers,
     ) -> Result<Vec<String>, SessionError> {
         let doing = format!("`{command}`");
-        let until = Instant::now() + self.patience.command;
+        let until = Deadline::within(self.patience.command);
         self.screen.take_lines();
         self.send(command.text()).await?;
         let mut echoed = false;
@@ -132,17 +145,17 @@ impl Session {
     }
 
     /// Whether nothing comes for a moment.
-    async fn quiet(&mut self, until: Instant, moment: Duration, doing: &str) -> Result<bool, SessionError> {
-        let end = (Instant::now() + moment).min(until);
+    async fn quiet(&mut self, until: Deadline, moment: Duration, doing: &str) -> Result<bool, SessionError> {
+        let end = (Instant::now() + moment).min(until.at);
         match timeout_at(end, self.channel.wait()).await {
-            Err(_) if end == until => Err(self.late(doing, self.patience.command)),
+            Err(_) if end == until.at => Err(self.late(doing, until.within)),
             Err(_) => Ok(true),
             Ok(message) => self.take(message, doing).map(|()| false),
         }
     }
 
     /// Receives; when nothing comes although what stands there looks like a prompt, the device may have a new name.
-    async fn receive_or_relearn(&mut self, until: Instant, doing: &str) -> Result<(), SessionError> {
+    async fn receive_or_relearn(&mut self, until: Deadline, doing: &str) -> Result<(), SessionError> {
         let looks = !self.at_prompt() && Prompt::learn(&self.screen.last()).is_some();
         if looks && self.quiet(until, PROMPT_DOUBT, doing).await? {
             // The next session learns it.
@@ -159,7 +172,7 @@ impl Session {
     }
 
     /// Finds the prompt: what stands there twice, as a line and as the unfinished one, after an empty line was sent.
-    pub(super) async fn find_prompt(&mut self, until: Instant) -> Result<(), SessionError> {
+    pub(super) async fn find_prompt(&mut self, until: Deadline) -> Result<(), SessionError> {
         let doing = "find the prompt";
         let mut asked = false;
         loop {
@@ -182,10 +195,10 @@ impl Session {
         }
     }
 
-    pub(super) async fn receive(&mut self, until: Instant, idle: Duration, doing: &str) -> Result<(), SessionError> {
-        let end = (Instant::now() + idle).min(until);
+    pub(super) async fn receive(&mut self, until: Deadline, idle: Duration, doing: &str) -> Result<(), SessionError> {
+        let end = (Instant::now() + idle).min(until.at);
         match timeout_at(end, self.channel.wait()).await {
-            Err(_) => Err(self.late(doing, idle)),
+            Err(_) => Err(self.late(doing, if end == until.at { until.within } else { idle })),
             Ok(message) => self.take(message, doing),
         }
     }

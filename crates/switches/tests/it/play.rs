@@ -71,7 +71,9 @@ async fn made<S: Score>(bed: &Bed, score: &S, generation: u64) {
 
 fn is_harmless(command: &str) -> bool {
     command.is_empty()
-        || ["show ", "enable", "skip-page-display", "terminal "].iter().any(|word| command.starts_with(word))
+        || ["show ", "enable", "skip-page-display", "terminal ", "netconf get-", "netconf show-"]
+            .iter()
+            .any(|word| command.starts_with(word))
 }
 
 fn holds(bed: &Bed, text: &str) {

@@ -55,7 +55,7 @@ fn interfaces_that_are_not_understood_are_shown() {
     for (text, why) in [
         (String::new(), "`get-interface-detail` is not understood: it does not say whether there is more"),
         (te(UP), "it does not say whether there is more"),
-        (format!("{}{NO_MORE}", te("")), "<interface-name>1/0/1</interface-name></interface>`: there is no `if-state`"),
+        (format!("{}{NO_MORE}", te("")), "<interface-name>1/0/1</interface-name></inte…`: there is no `if-state`"),
         (format!("{}{NO_MORE}", te(&UP.replace(">up<", ">testing<"))), "`if-state` is \"testing\""),
         (format!("{}{NO_MORE}", te(&format!("{UP}{UP}"))), "there are two of `if-state`"),
         (
