@@ -131,7 +131,7 @@ impl Device {
     /// Like [`alone`](Self::alone) for what only reads: once more, where the connection ended or lost step.
     async fn reading<R>(&self, work: impl AsyncFn(&mut Live) -> Result<R, SessionError>) -> Result<R, SessionError> {
         match self.alone(&work).await {
-            Err(error @ (SessionError::Closed { .. } | SessionError::LostStep { .. })) => {
+            Err(error) if error.lost_touch() => {
                 tracing::info!(device = %self.inner.declaration.name, %error, "asking again on a new connection");
                 self.alone(&work).await
             }

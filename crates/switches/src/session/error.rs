@@ -168,6 +168,12 @@ impl SessionError {
         }
     }
 
+    /// Whether the connection ended or lost step: what only reads may be asked again on another.
+    pub(crate) const fn lost_touch(&self) -> bool {
+        use crate::netconf::NetconfError::{Closed, Stray};
+        matches!(self, Self::Closed { .. } | Self::LostStep { .. } | Self::Netconf(Closed { .. } | Stray { .. }))
+    }
+
     /// Whether the session can go on: the device has answered, and stands at a prompt.
     pub(crate) const fn keeps_session(&self) -> bool {
         match self {

@@ -137,7 +137,11 @@ async fn what_is_configured_shows_the_syntax_of_lags_and_nothing_is_asked() {
             &["lag a static id 1", "ports ethernet 1/1/9", "primary-port 1/1/9", "deploy"][..],
             Family::FastIronDeploy,
         ),
-        (Profile::fastiron_8095(), &["lag a static id 1", "ports ethernet 1/1/9"], Family::FastIron),
+        (
+            Profile::fastiron_8095(),
+            &["lag a static id 1", "ports ethernet 1/1/9", "interface lag 1", "port-name x"],
+            Family::FastIron,
+        ),
     ] {
         let bed = Bed::new(profile).await;
         let said = bed.sim.configure(lines);
