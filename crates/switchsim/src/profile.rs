@@ -62,7 +62,7 @@ pub enum Algorithms {
 /// How unpleasant a switch is. The default is as pleasant as a real one gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nasty {
-    /// Every write is cut into packets of this many bytes.
+    /// Every write of the command line is cut into packets of this many bytes.
     pub split_bytes: Option<usize>,
     /// Printed before the first prompt.
     pub banner: Option<String>,
@@ -98,6 +98,8 @@ pub struct Nasty {
 /// after one is lost in the middle of the reply. `netconf hello` can be muted as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NastyNetconf {
+    /// Every write is cut into packets of this many bytes.
+    pub split_bytes: Option<usize>,
     /// Said in place of its hello.
     pub hello: Option<String>,
     /// It knows base:1.0 alone: no chunks.
@@ -133,7 +135,13 @@ impl Nasty {
             no_echo: false,
             port_names: true,
             wrong_encoding: true,
-            netconf: NastyNetconf { page: Some(20), chunk: Some(100), extra: true, ..NastyNetconf::default() },
+            netconf: NastyNetconf {
+                split_bytes: Some(50),
+                page: Some(20),
+                chunk: Some(100),
+                extra: true,
+                ..NastyNetconf::default()
+            },
         }
     }
 }

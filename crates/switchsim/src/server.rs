@@ -272,6 +272,14 @@ impl Speaker {
         }
     }
 
+    /// How its writes are cut.
+    fn split(&self, nasty: &Nasty) -> Option<usize> {
+        match self {
+            Self::Lines(_) => nasty.split_bytes,
+            Self::Netconf(_) => nasty.netconf.split_bytes,
+        }
+    }
+
     /// More of what never ends.
     fn goes_on(&self) -> Option<Vec<u8>> {
         match self {
@@ -285,7 +293,7 @@ impl Speaker {
 async fn serve(mut speaker: Speaker, handle: Handle, channel: ChannelId, mut typed: mpsc::Receiver<Vec<u8>>, id: u64) {
     loop {
         let (out, nasty) = speaker.take();
-        if print(&handle, channel, &out, &nasty).await.is_err() {
+        if print(&handle, channel, &out, speaker.split(&nasty), &nasty).await.is_err() {
             return;
         }
         match speaker.state() {
@@ -301,7 +309,7 @@ async fn serve(mut speaker: Speaker, handle: Handle, channel: ChannelId, mut typ
             _ => {}
         }
         while let Some(more) = speaker.goes_on() {
-            if typed.is_closed() || print(&handle, channel, &more, &nasty).await.is_err() {
+            if typed.is_closed() || print(&handle, channel, &more, speaker.split(&nasty), &nasty).await.is_err() {
                 return;
             }
         }
@@ -312,8 +320,8 @@ async fn serve(mut speaker: Speaker, handle: Handle, channel: ChannelId, mut typ
     }
 }
 
-async fn print(handle: &Handle, channel: ChannelId, out: &[u8], nasty: &Nasty) -> Result<(), ()> {
-    for chunk in out.chunks(nasty.split_bytes.unwrap_or(PACKET).max(1)) {
+async fn print(handle: &Handle, channel: ChannelId, out: &[u8], split: Option<usize>, nasty: &Nasty) -> Result<(), ()> {
+    for chunk in out.chunks(split.unwrap_or(PACKET).max(1)) {
         handle.data(channel, chunk.to_vec()).await.map_err(drop)?;
         if let Some(delay) = nasty.delay {
             tokio::time::sleep(delay).await;

@@ -240,6 +240,7 @@ fn nasty(args: Nastiness) -> Nasty {
         port_names: args.odd_names || base.port_names,
         wrong_encoding: args.wrong_encoding || base.wrong_encoding,
         netconf: NastyNetconf {
+            split_bytes: args.split.map(count).or(base.netconf.split_bytes),
             page: args.netconf_page.map(usize::from).or(base.netconf.page),
             base_1_0: args.netconf_base_1_0 || base.netconf.base_1_0,
             ..base.netconf

@@ -97,16 +97,13 @@ async fn nothing_unpleasant_changes_what_it_says() {
     configure(&plain);
     let plain = plain.device.inventory().await.unwrap();
     let netconf = NastyNetconf::default();
+    let one = |netconf: NastyNetconf| Nasty { netconf, ..Nasty::default() };
     let nasties = [
-        Nasty { split_bytes: Some(1), ..Nasty::default() },
-        Nasty { netconf: NastyNetconf { base_1_0: true, ..netconf.clone() }, ..Nasty::default() },
-        Nasty { netconf: NastyNetconf { chunk: Some(1), ..netconf.clone() }, split_bytes: Some(3), ..Nasty::default() },
-        Nasty { netconf: NastyNetconf { page: Some(1), extra: true, ..netconf.clone() }, ..Nasty::default() },
-        Nasty {
-            netconf: NastyNetconf { base_1_0: true, page: Some(3), ..netconf },
-            split_bytes: Some(2),
-            ..Nasty::default()
-        },
+        one(NastyNetconf { split_bytes: Some(1), ..netconf.clone() }),
+        one(NastyNetconf { base_1_0: true, ..netconf.clone() }),
+        one(NastyNetconf { chunk: Some(1), split_bytes: Some(3), ..netconf.clone() }),
+        one(NastyNetconf { page: Some(1), extra: true, ..netconf.clone() }),
+        one(NastyNetconf { base_1_0: true, page: Some(3), split_bytes: Some(2), ..netconf }),
         Nasty { port_names: false, ..Nasty::everything() },
     ];
     for nasty in nasties {
@@ -273,14 +270,20 @@ async fn a_device_that_goes_mute_is_given_up() {
 
 #[tokio::test]
 async fn a_slow_device_is_waited_for_but_not_for_ever() {
-    let slow = |delay| Nasty { delay: Some(Duration::from_millis(delay)), split_bytes: Some(200), ..Nasty::default() };
-    let bed = Bed::netconf(Profile::nos().nasty(slow(2)), Netconf::On).await;
+    let cut = |bytes| NastyNetconf { split_bytes: Some(bytes), ..NastyNetconf::default() };
+    let slow = |delay, bytes| Nasty {
+        delay: Some(Duration::from_millis(delay)),
+        split_bytes: Some(400),
+        netconf: cut(bytes),
+        ..Nasty::default()
+    };
+    let bed = Bed::netconf(Profile::nos().nasty(slow(2, 400)), Netconf::On).await;
     assert_eq!(bed.device.read().await.unwrap().links.len(), 96);
     let patience = Patience { command: Duration::from_secs(1), ..Patience::default() };
     let bed = Bed::patient(Profile::nos(), Netconf::On, patience).await;
     bed.device.read().await.unwrap();
     // Never silent for long, and never at an end.
-    bed.sim.set_nasty(Nasty { split_bytes: Some(1), ..slow(10) });
+    bed.sim.set_nasty(slow(10, 1));
     let error = bed.device.inventory().await.unwrap_err();
     assert_eq!(error.to_string(), "NETCONF `get-interface-detail`: no end within 1 seconds");
 }

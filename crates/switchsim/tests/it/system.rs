@@ -109,10 +109,10 @@ async fn netmiko_drives_network_os() {
 }
 
 /// What ncclient sees of a switch with VLANs and a port-channel, however it speaks.
-async fn asked_by_netconf(netconf: NastyNetconf, split_bytes: Option<usize>) -> Option<serde_json::Value> {
+async fn asked_by_netconf(netconf: NastyNetconf) -> Option<serde_json::Value> {
     let base = if netconf.base_1_0 { vec!["1.0"] } else { vec!["1.0", "1.1"] };
     let (page, extra) = (netconf.page.unwrap_or(64), if netconf.extra { 3 } else { 0 });
-    let sim = Sim::start(Profile::nos().nasty(Nasty { netconf, split_bytes, ..Nasty::default() })).await.unwrap();
+    let sim = Sim::start(Profile::nos().nasty(Nasty { netconf, ..Nasty::default() })).await.unwrap();
     let told = sim.configure(&[
         "interface vlan 10",
         "name servers",
@@ -145,16 +145,16 @@ async fn asked_by_netconf(netconf: NastyNetconf, split_bytes: Option<usize>) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ncclient_asks_network_os() {
-    asked_by_netconf(NastyNetconf::default(), None).await;
+    asked_by_netconf(NastyNetconf::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ncclient_asks_network_os_that_knows_no_chunks() {
-    asked_by_netconf(NastyNetconf { base_1_0: true, ..NastyNetconf::default() }, None).await;
+    asked_by_netconf(NastyNetconf { base_1_0: true, ..NastyNetconf::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ncclient_asks_network_os_that_is_cut_into_bytes() {
     let netconf = NastyNetconf { page: Some(5), chunk: Some(7), extra: true, ..NastyNetconf::default() };
-    asked_by_netconf(netconf, Some(1)).await;
+    asked_by_netconf(NastyNetconf { split_bytes: Some(1), ..netconf }).await;
 }
