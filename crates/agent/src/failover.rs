@@ -3,9 +3,11 @@
 //! Who may write is decided by `failover::Node`, which knows no clock, no network and no disk. A [driver](self) gives it
 //! the time and what happened, carries its commands out in order, and nothing else.
 
+mod carrier;
 mod driver;
 mod jobs;
 mod kept;
+mod leftover;
 mod requests;
 mod store;
 
@@ -16,11 +18,12 @@ use std::time::Duration;
 
 use failover::{ClusterName, LocalTime};
 use protocols::control::Denied;
+use protocols::lease_word::PromiseWord;
 use protocols::node::{AskPromise, DriverReport};
-use protocols::{Kind, NodeId};
+use protocols::{FleetState, Kind, NodeId, Signature};
 use rustix::time::{ClockId, clock_gettime};
 use scores::BoxFuture;
-use scores::failover::{Cluster, clusters, fleet_id, lease_id};
+use scores::failover::{Cluster, Declared, declared, fleet_id, lease_id};
 use scores::workload::{Hold, OpenWorkload};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -29,7 +32,9 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{Agent, lock};
 use crate::decide::held;
 
+pub use carrier::{AgentCarrier, Carrier, Workloads};
 pub use kept::KeptHere;
+pub(crate) use requests::{Group, ask_peer};
 
 /// What drivers are made of.
 #[derive(Clone)]
@@ -55,6 +60,8 @@ impl std::fmt::Debug for DriversOptions {
 pub struct Drivers {
     options: DriversOptions,
     running: Mutex<BTreeMap<ClusterName, Running>>,
+    /// What was withdrawn, and is about to end.
+    ending: Mutex<BTreeMap<ClusterName, JoinHandle<()>>>,
     kept: watch::Sender<BTreeMap<ClusterName, kept::State>>,
 }
 
@@ -64,6 +71,8 @@ struct Running {
     report: watch::Receiver<Option<DriverReport>>,
     cluster: Arc<Cluster>,
     stop: CancellationToken,
+    /// Nothing is to be driven any more; cancelled before `stop`.
+    withdrawn: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -87,7 +96,8 @@ impl std::fmt::Debug for Drivers {
 impl Drivers {
     /// Drives nothing yet.
     pub fn new(options: DriversOptions) -> Arc<Self> {
-        Arc::new(Self { options, running: Mutex::default(), kept: watch::Sender::default() })
+        let (running, ending) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { options, running, ending, kept: watch::Sender::default() })
     }
 
     /// The topology that scores with one writer are played on, by these drivers.
@@ -96,14 +106,18 @@ impl Drivers {
     }
 
     /// Follows the ledger until `stop`, and then stops what is driven.
-    pub async fn run(self: Arc<Self>, agent: Arc<Agent>, stop: CancellationToken) {
-        if agent.drivers.set(Arc::clone(&self)).is_err() {
-            tracing::error!("this agent has drivers already");
-            return;
-        }
-        let mut states = agent.watch();
+    pub async fn run(self: Arc<Self>, carrier: Arc<dyn Carrier>, stop: CancellationToken) {
+        let mut states = carrier.states();
+        let mut swept = false;
         loop {
-            self.follow(&agent).await;
+            let state = states.borrow_and_update().clone();
+            if let Some(state) = state.filter(|state| carrier.may_act_by(state)) {
+                let declared = declared(&state);
+                if !std::mem::replace(&mut swept, true) {
+                    self.sweep(&carrier, &declared).await;
+                }
+                self.follow(&carrier, &state, declared).await;
+            }
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = states.changed() => if changed.is_err() { break },
@@ -114,18 +128,16 @@ impl Drivers {
         for running in all.values() {
             running.stop.cancel();
         }
-        for (cluster, running) in all {
-            if let Err(error) = running.task.await {
-                tracing::error!(%cluster, %error, "a driver ended in a bug of flt");
-            }
+        let ending = std::mem::take(&mut *lock(&self.ending));
+        for (cluster, task) in all.into_iter().map(|(cluster, running)| (cluster, running.task)).chain(ending) {
+            ended(&cluster, task).await;
         }
     }
 
     /// Begins and ends drivers, so that there are those that the ledger wants.
-    async fn follow(self: &Arc<Self>, agent: &Arc<Agent>) {
-        let Some(state) = agent.state() else { return };
-        let me = lease_id(agent.id());
-        let mut wanted = clusters(&state);
+    async fn follow(self: &Arc<Self>, carrier: &Arc<dyn Carrier>, state: &FleetState, declared: Declared) {
+        let me = lease_id(carrier.id());
+        let (mut wanted, unclear) = (declared.clusters, declared.unclear);
         let others: Vec<ClusterName> =
             wanted.iter().filter(|(_, c)| c.settings.priority(me).is_none()).map(|(name, _)| name.clone()).collect();
         let mut kept = BTreeMap::new();
@@ -135,28 +147,41 @@ impl Drivers {
                 kept.insert(name, kept::State { payload: cluster.payload, why_not: None });
             }
         }
-        let mut ended = Vec::new();
+        let (mut over, mut broken) = (Vec::new(), Vec::new());
         {
             let mut running = lock(&self.running);
-            let over: Vec<ClusterName> = running
-                .iter()
-                .filter(|(name, r)| r.task.is_finished() || wanted.get(name).is_none_or(|c| c.kind != r.kind))
-                .map(|(name, _)| name.clone())
-                .collect();
-            ended.extend(over.into_iter().filter_map(|name| running.remove_entry(&name)));
+            let unwanted = |name: &ClusterName, running: &Running| {
+                wanted.get(name).is_none_or(|cluster| cluster.kind != running.kind) && !unclear.contains(name)
+            };
+            let names: Vec<ClusterName> =
+                running.iter().filter(|(n, r)| r.task.is_finished() || unwanted(n, r)).map(|(n, _)| n.clone()).collect();
+            for (name, running) in names.into_iter().filter_map(|name| running.remove_entry(&name)) {
+                if running.task.is_finished() { broken.push((name, running.task)) } else { over.push((name, running)) }
+            }
         }
-        for (cluster, running) in ended {
-            running.stop.cancel();
-            if let Err(error) = running.task.await {
-                tracing::error!(%cluster, %error, "a driver ended in a bug of flt");
+        for (cluster, task) in broken {
+            ended(&cluster, task).await;
+        }
+        {
+            // Telling the coordinators may take as long as it wants; nothing of that name begins before it has ended.
+            let mut ending = lock(&self.ending);
+            ending.retain(|_, task| !task.is_finished());
+            for (name, running) in over {
+                tracing::info!(cluster = %name, "not declared for this node any more: it is stopped");
+                running.withdrawn.cancel();
+                running.stop.cancel();
+                ending.insert(name, running.task);
             }
         }
         for (name, cluster) in wanted {
             let payload = cluster.payload.clone();
-            let why_not = self.ensure(agent, &state, cluster).await.err();
+            let why_not = self.ensure(carrier, state, cluster).await.err();
             kept.insert(name, kept::State { payload, why_not });
         }
         self.kept.send_if_modified(|now| {
+            // What is declared and cannot be made sense of goes on as it was.
+            let before = now.iter().filter(|(name, _)| unclear.contains(*name));
+            kept.extend(before.map(|(name, state)| (name.clone(), state.clone())));
             let changed = *now != kept;
             *now = kept;
             changed
@@ -166,8 +191,8 @@ impl Drivers {
     /// Makes sure that a cluster is driven as declared.
     async fn ensure(
         self: &Arc<Self>,
-        agent: &Arc<Agent>,
-        state: &protocols::FleetState,
+        carrier: &Arc<dyn Carrier>,
+        state: &FleetState,
         cluster: Cluster,
     ) -> Result<(), String> {
         let cluster = Arc::new(cluster);
@@ -185,29 +210,38 @@ impl Drivers {
         if let Some(inbox) = told {
             return inbox.send(Inbox::Declared(cluster)).await.map_err(|_| "the driver has ended".to_owned());
         }
-        if let Some(isolation) = held(state, agent.id()) {
+        if let Some(isolation) = held(state, carrier.id()) {
             return Err(format!("this node is in quarantine: {}", isolation.reason));
         }
+        if lock(&self.ending).get(&cluster.name).is_some_and(|task| !task.is_finished()) {
+            return Err("what was declared under this name before is about to end".into());
+        }
+        let name = cluster.name.clone();
+        let begun = self.begin(carrier, cluster).await?;
+        lock(&self.running).insert(name, begun);
+        Ok(())
+    }
+
+    /// Opens a driver. What runs is fenced first.
+    async fn begin(&self, carrier: &Arc<dyn Carrier>, cluster: Arc<Cluster>) -> Result<Running, String> {
         let opener = self.options.workloads.iter().find(|opener| opener.kind() == cluster.kind);
         let opener = opener.ok_or_else(|| format!("this node plays no `{}`", cluster.kind))?;
         let (inbox, notes) = mpsc::channel(INBOX_MAX);
         let (told, report) = watch::channel(None);
-        let stop = CancellationToken::new();
+        let (stop, withdrawn) = (CancellationToken::new(), CancellationToken::new());
         let parts = driver::Parts {
-            agent: Arc::clone(agent),
+            carrier: Arc::clone(carrier),
             cluster: Arc::clone(&cluster),
             options: self.options.clone(),
             opener: Arc::clone(opener),
             inbox: inbox.clone(),
             report: told,
             stop: stop.clone(),
+            withdrawn: withdrawn.clone(),
         };
         let driver = driver::Driver::open(parts).await?;
         let task = tokio::spawn(driver.run(notes));
-        let (name, kind) = (cluster.name.clone(), cluster.kind.clone());
-        let begun = Running { kind, inbox, report, cluster, stop, task };
-        lock(&self.running).insert(name, begun);
-        Ok(())
+        Ok(Running { kind: cluster.kind.clone(), inbox, report, cluster, stop, withdrawn, task })
     }
 
     fn inbox(&self, cluster: &ClusterName, asker: failover::NodeId) -> Option<mpsc::Sender<Inbox>> {
@@ -218,44 +252,79 @@ impl Drivers {
     }
 }
 
-impl Agent {
-    /// Another candidate asks for a promise.
-    pub(crate) async fn promise(&self, caller: NodeId, question: AskPromise) -> Result<(), Denied> {
-        let from = lease_id(caller);
-        let inbox = self.drivers.get().and_then(|drivers| drivers.inbox(&question.cluster, from));
-        let inbox = inbox.ok_or_else(|| Denied::NotAllowed(format!("be a candidate of `{}`", question.cluster)))?;
-        let (give, given) = oneshot::channel();
-        let unavailable = |why: &str| Denied::Unavailable(why.to_owned());
-        inbox.try_send(Inbox::Asked { from, question, give }).map_err(|_| unavailable("too much is asked at once"))?;
-        match tokio::time::timeout(PROMISE_DEADLINE, given).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(unavailable("no promise is given")),
-        }
+impl Workloads for Drivers {
+    fn promise(&self, from: NodeId, question: AskPromise) -> BoxFuture<'_, Result<(), Denied>> {
+        Box::pin(async move {
+            let from = lease_id(from);
+            let inbox = self.inbox(&question.cluster, from);
+            let inbox = inbox.ok_or_else(|| Denied::NotAllowed(format!("be a candidate of `{}`", question.cluster)))?;
+            let (give, given) = oneshot::channel();
+            let unavailable = |why: &str| Denied::Unavailable(why.to_owned());
+            let asked = Inbox::Asked { from, question, give };
+            inbox.try_send(asked).map_err(|_| unavailable("too much is asked at once"))?;
+            match tokio::time::timeout(PROMISE_DEADLINE, given).await {
+                Ok(Ok(())) => Ok(()),
+                _ => Err(unavailable("no promise is given")),
+            }
+        })
     }
 
-    /// How the clusters stand here.
-    pub(crate) fn driver_reports(
-        &self,
-        caller: NodeId,
-        cluster: Option<&ClusterName>,
-    ) -> Result<Vec<DriverReport>, Denied> {
-        let state = self.state().ok_or_else(|| Denied::Unavailable("the node has no ledger yet".into()))?;
-        if !self.is_reader(&state, caller) {
-            return Err(Denied::NotAllowed("read what this node has".into()));
-        }
-        let Some(drivers) = self.drivers.get() else { return Ok(Vec::new()) };
-        let running = lock(&drivers.running);
-        let wanted = running.iter().filter(|(name, _)| cluster.is_none_or(|wanted| wanted == *name));
-        let reports = wanted.filter_map(|(_, running)| running.report.borrow().clone());
-        Ok(reports
-            .take(REPORTS_MAX)
+    fn reports(&self, cluster: Option<ClusterName>) -> BoxFuture<'_, Vec<DriverReport>> {
+        let running = lock(&self.running);
+        let wanted = running.iter().filter(|(name, _)| cluster.as_ref().is_none_or(|wanted| wanted == *name));
+        let reports = wanted.filter_map(|(_, running)| running.report.borrow().clone()).take(REPORTS_MAX);
+        let reports = reports
             .map(|mut report| {
                 if cluster.is_none() {
                     (report.tape, report.frozen) = (None, None);
                 }
                 report
             })
-            .collect())
+            .collect();
+        Box::pin(std::future::ready(reports))
+    }
+}
+
+impl Agent {
+    /// Has workloads driven in this process.
+    ///
+    /// # Errors
+    /// If something drives them already.
+    pub fn drive(&self, drivers: Arc<Drivers>) -> Result<(), Arc<Drivers>> {
+        self.drivers.set(drivers)
+    }
+
+    /// What drives workloads for this node, here or behind the hands' socket.
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        self.drivers.get().map(|drivers| drivers.as_ref() as &dyn Workloads).or_else(|| self.hands.workloads())
+    }
+
+    /// Another candidate asks for a promise; it is given by signing it.
+    pub(crate) async fn promise(&self, caller: NodeId, question: AskPromise) -> Result<Signature, Denied> {
+        let nobody = || Denied::NotAllowed(format!("be a candidate of `{}`", question.cluster));
+        let workloads = self.workloads().ok_or_else(nobody)?;
+        workloads.promise(caller, question.clone()).await?;
+        Ok(PromiseWord { fleet: self.options.ticket.fleet, holder: caller, question: &question }.sign(&self.options.key))
+    }
+
+    /// How the clusters stand here.
+    pub(crate) async fn driver_reports(
+        &self,
+        caller: NodeId,
+        cluster: Option<ClusterName>,
+    ) -> Result<Vec<DriverReport>, Denied> {
+        let state = self.state().ok_or_else(|| Denied::Unavailable("the node has no ledger yet".into()))?;
+        if !self.is_reader(&state, caller) {
+            return Err(Denied::NotAllowed("read what this node has".into()));
+        }
+        let Some(workloads) = self.workloads() else { return Ok(Vec::new()) };
+        Ok(workloads.reports(cluster).await)
+    }
+}
+
+async fn ended(cluster: &ClusterName, task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(%cluster, %error, "a driver ended in a bug of flt");
     }
 }
 

@@ -8,6 +8,7 @@ mod begun;
 mod far;
 mod floor;
 mod keeper;
+mod leases;
 mod link;
 pub mod wire;
 
@@ -24,6 +25,7 @@ pub use link::{Link, LinkedChecks};
 
 use crate::agent::Agent;
 use crate::decide::assignment;
+use crate::failover::Workloads;
 use crate::uplink::BoxFuture;
 
 /// What plays declarations on this machine.
@@ -40,6 +42,11 @@ pub trait Hands: Send + Sync + 'static {
 
     /// Plays a declaration to its end. Whatever happens is in the report.
     fn play<'a>(&'a self, assignment: &'a Assignment, stage: &'a dyn Stage) -> BoxFuture<'a, PlayReport>;
+
+    /// What drives workloads with one writer behind these hands, if they are not in this process.
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        None
+    }
 
     /// Does, beside the agent and until `stop`, what the connection with them needs.
     fn attend(&self, _agent: Arc<Agent>, _stop: CancellationToken) -> BoxFuture<'_, ()> {

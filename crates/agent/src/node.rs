@@ -33,7 +33,10 @@ impl Agent {
                 let answer = self.promise(caller, m.inner).await;
                 m.tx.send(answer).await
             }
-            NodeMessage::Drivers(m) => m.tx.send(self.driver_reports(caller, m.inner.cluster.as_ref())).await,
+            NodeMessage::Drivers(m) => {
+                let answer = self.driver_reports(caller, m.inner.cluster).await;
+                m.tx.send(answer).await
+            }
         };
         if let Err(error) = sent {
             tracing::debug!(node = %caller, %error, "the caller went away");

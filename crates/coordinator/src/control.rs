@@ -60,6 +60,11 @@ impl Coordinator {
                 let answer = self.lease(caller, cluster, attempt, request).await;
                 m.tx.send(answer).await
             }
+            M::SignedLease(m) => {
+                let (cluster, attempt, request) = (m.inner.cluster, m.inner.attempt, m.inner.request);
+                let answer = self.signed_lease(caller, cluster, attempt, request).await;
+                m.tx.send(answer).await
+            }
             M::Leases(m) => {
                 let answer = self.lease_views(caller, m.inner.cluster, m.inner.after).await;
                 m.tx.send(answer).await

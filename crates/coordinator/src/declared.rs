@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use failover::{Attempt, Author, ClusterName, Request, Settings};
+use failover::{Answer, Attempt, Author, ClusterName, Refusal, Request, Settings};
 use protocols::control::LeaseError;
 use quorum::{Ask, Views};
-use scores::failover::clusters;
+use scores::failover::declared;
 use tokio_util::sync::CancellationToken;
 
 use crate::coordinator::Coordinator;
@@ -30,28 +30,41 @@ impl Coordinator {
     }
 
     async fn configure_declared(&self) -> Result<(), LeaseError> {
-        if clusters(&self.state()).is_empty() || !self.leads_leases() {
+        if !self.leads_leases() {
             return Ok(());
         }
         let Some(configured) = self.configured().await? else { return Ok(()) };
         // After the reading, which brought the ledger of a leader up to date: an old declaration must not win.
-        let declared = clusters(&self.state());
-        for (name, cluster) in declared {
-            if configured.get(&name).is_some_and(|settings| *settings == cluster.settings) {
+        let declared = declared(&self.state());
+        for (name, cluster) in &declared.clusters {
+            if configured.get(name).is_some_and(|known| known.settings == cluster.settings && !known.withdrawn) {
                 continue;
             }
-            let request = Request::Configure(Arc::clone(&cluster.settings));
-            let ask = Ask { cluster: name.clone(), author: Author::Admin, attempt: Attempt::default(), request };
-            match self.order_lease(ask).await?.answer {
+            match self.ask_for(name, Request::Configure(Arc::clone(&cluster.settings))).await? {
                 Ok(_) => tracing::info!(cluster = %name, generation = cluster.generation, "settings are in force"),
                 Err(refusal) => tracing::warn!(cluster = %name, %refusal, "settings are refused"),
+            }
+        }
+        for (name, known) in configured {
+            // What is declared and cannot be made sense of goes on as it was.
+            if known.withdrawn || declared.clusters.contains_key(&name) || declared.unclear.contains(&name) {
+                continue;
+            }
+            match self.ask_for(&name, Request::Withdraw).await? {
+                Ok(_) => tracing::info!(cluster = %name, "declared no more: its lease ends with its holder"),
+                Err(refusal) => tracing::warn!(cluster = %name, %refusal, "the lease of a withdrawn cluster stays"),
             }
         }
         Ok(())
     }
 
+    async fn ask_for(&self, cluster: &ClusterName, request: Request) -> Result<Result<Answer, Refusal>, LeaseError> {
+        let ask = Ask { cluster: cluster.clone(), author: Author::Admin, attempt: Attempt::default(), request };
+        Ok(self.order_lease(ask).await?.answer)
+    }
+
     /// What is in force; nothing if that may be old.
-    async fn configured(&self) -> Result<Option<BTreeMap<ClusterName, Arc<Settings>>>, LeaseError> {
+    async fn configured(&self) -> Result<Option<BTreeMap<ClusterName, Known>>, LeaseError> {
         let mut found = BTreeMap::new();
         let mut after = None;
         loop {
@@ -60,13 +73,22 @@ impl Coordinator {
                 return Ok(None);
             }
             let last = page.views.last().map(|(name, _)| name.clone());
-            found.extend(page.views.into_iter().filter_map(|(name, view)| Some((name, view.settings?))));
+            found.extend(page.views.into_iter().filter_map(|(name, view)| {
+                let withdrawn = view.withdrawn;
+                Some((name, Known { settings: view.settings?, withdrawn }))
+            }));
             match last.filter(|_| page.more) {
                 Some(last) => after = Some(last),
                 None => return Ok(Some(found)),
             }
         }
     }
+}
+
+/// What is in force for a cluster.
+struct Known {
+    settings: Arc<Settings>,
+    withdrawn: bool,
 }
 
 /// How often what is declared is compared with what is in force, beside each change of the ledger.

@@ -4,6 +4,7 @@ use failover::{Attempt, Author, ClusterName, Outcome, Request};
 use protocols::NodeId;
 use protocols::control::{LEASE_BYTES_MAX, LeaseError, LeaseViews};
 use protocols::entry::Verb;
+use protocols::lease_word::LeaseWord;
 use quorum::{Ask, Views};
 
 use crate::coordinator::Coordinator;
@@ -23,6 +24,19 @@ impl Coordinator {
         }
         let author = self.lease_author(caller, &cluster, &request).await?;
         self.order_lease(Ask { cluster, author, attempt, request }).await
+    }
+
+    /// The same with this coordinator's signature under what became of it.
+    pub(crate) async fn signed_lease(
+        &self,
+        caller: NodeId,
+        cluster: ClusterName,
+        attempt: Attempt,
+        request: Request,
+    ) -> Result<LeaseWord, LeaseError> {
+        let outcome = self.lease(caller, cluster.clone(), attempt, request).await?;
+        let word = LeaseWord::sign(&self.key, self.state().fleet(), caller, &cluster, &outcome);
+        word.map_err(|error| LeaseError::Lost { why: error.to_string() })
     }
 
     /// Orders a request, wherever leases are ordered.

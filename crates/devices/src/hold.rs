@@ -9,6 +9,7 @@
 mod client;
 mod inside;
 mod proc;
+mod secrets;
 mod server;
 mod service;
 mod socket;

@@ -5,6 +5,7 @@ mod config;
 mod instance;
 mod processes;
 mod route;
+mod scram;
 mod setup;
 mod sql;
 mod timeline;

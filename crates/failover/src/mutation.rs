@@ -101,11 +101,17 @@ pub enum Mutation {
     TakeAnySettings,
     /// A node whose agent ends gives its lease up before the workload has stopped.
     LeaveBeforeStopped,
+    /// The table forgets a withdrawn cluster that is still held.
+    ForgetHeldCluster,
+    /// The table counts the epochs of a cluster that is declared again from the beginning.
+    ForgetWithdrawnEpochs,
+    /// The table forgets who could have acknowledged writes of a cluster that is declared again.
+    ForgetWithdrawnSets,
 }
 
 impl Mutation {
     /// Every one of them.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 51] = [
         Self::ClockCountsOtherTerms,
         Self::GrantWithoutCompare,
         Self::GrantByAskersClock,
@@ -154,6 +160,9 @@ impl Mutation {
         Self::ReviveForEver,
         Self::TakeAnySettings,
         Self::LeaveBeforeStopped,
+        Self::ForgetHeldCluster,
+        Self::ForgetWithdrawnEpochs,
+        Self::ForgetWithdrawnSets,
     ];
 }
 

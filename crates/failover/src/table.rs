@@ -8,6 +8,7 @@ mod apply;
 mod grant;
 mod lease;
 mod request;
+mod retired;
 mod sync;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 pub use lease::{Beat, Handoff, Lease, Phase, RemoteTurn, Switchover, View};
 pub use request::{Answer, Author, Entry, FenceProof, Outcome, Refusal, Request};
 pub use sync::SyncSet;
+
+use retired::Retirements;
 
 use crate::clock::Stamp;
 use crate::ids::ClusterName;
@@ -29,6 +32,8 @@ pub struct LeaseTable {
     now: LogTime,
     applied: u64,
     leases: BTreeMap<ClusterName, Lease>,
+    /// What must be known of withdrawn clusters, should they be declared again.
+    retired: Retirements,
     #[serde(skip)]
     mutations: Mutations,
 }
@@ -78,6 +83,7 @@ impl LeaseTable {
         self.now = self.now + stamp.elapsed;
         self.applied = self.applied.saturating_add(1);
         let Entry::Ask { cluster, author, attempt, request } = entry else {
+            self.retire();
             return Outcome { at: self.now, attempt: None, answer: Ok(Answer::Noted), view: None };
         };
         let answer = self.decide(cluster, *author, *attempt, request);

@@ -17,6 +17,7 @@ use crate::entry::{Head, SignedEntry};
 use crate::heartbeat::{Beat, BeatAck};
 use crate::ids::{BlobHash, FleetId, Millis, NodeId};
 use crate::key::Signature;
+use crate::lease_word::LeaseWord;
 use crate::record::{KeyVersion, SignedRecord};
 use crate::state::Refusal;
 use crate::ticket::Ticket;
@@ -122,6 +123,17 @@ pub enum Control {
         /// The cluster.
         cluster: ClusterName,
         /// The asker's own name for this request; an admin's needs none, and is answered with it all the same.
+        attempt: Attempt,
+        /// What is asked.
+        request: failover::Request,
+    },
+    /// An agent asks for the same, for a process that does not believe the one that carries the answer: it is signed.
+    #[rpc(tx = oneshot::Sender<Result<LeaseWord, LeaseError>>)]
+    #[wrap(SignedLease)]
+    SignedLease {
+        /// The cluster.
+        cluster: ClusterName,
+        /// The asker's own name for this request.
         attempt: Attempt,
         /// What is asked.
         request: failover::Request,

@@ -17,6 +17,7 @@ pub mod heartbeat;
 pub mod ids;
 pub mod incoming;
 pub mod key;
+pub mod lease_word;
 pub mod mac;
 pub mod node;
 pub mod outcome;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::{Denied, Echoed, TailBatch};
 use crate::entry::{Head, SignedEntry};
 use crate::ids::{DeclarationName, Kind, Subject};
+use crate::key::Signature;
 use crate::policy::Policy;
 use crate::standing::Testimony;
 
@@ -44,9 +45,9 @@ pub enum Node {
         from: u64,
     },
     /// The holder of a lease asks another candidate to promise not to use one that it is granted over its head. The
-    /// answer is the promise.
-    #[rpc(tx = oneshot::Sender<Result<(), Denied>>)]
-    #[wrap(AskPromise)]
+    /// answer is the promise: a signature under a [`PromiseWord`](crate::lease_word::PromiseWord).
+    #[rpc(tx = oneshot::Sender<Result<Signature, Denied>>)]
+    #[wrap(AskPromise, derive(Clone, PartialEq, Eq))]
     Promise {
         /// The cluster; who is no candidate of it is refused.
         cluster: ClusterName,

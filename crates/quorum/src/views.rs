@@ -42,6 +42,7 @@ impl Views {
         let wanted = table.leases().filter(|(name, lease)| {
             self.cluster.as_ref().is_none_or(|only| only == *name)
                 && self.after.as_ref().is_none_or(|after| *name > after)
+                && !lease.is_over(table.now())
                 && self.of.is_none_or(|node| lease.settings.candidates.iter().any(|c| c.node == node))
         });
         let mut views: Vec<_> = wanted

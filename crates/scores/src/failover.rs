@@ -3,7 +3,7 @@
 
 mod times;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use failover::settings::{Candidate, Failback, Promotion, Remote, Rung};
@@ -207,7 +207,7 @@ pub trait FailoverScore: Score {
 }
 
 /// A cluster as the ledger declares it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// The lease's name.
     pub name: ClusterName,
@@ -251,15 +251,36 @@ pub fn cluster_of(state: &FleetState, declaration: &Declaration) -> Option<Resul
 /// What the leader of the coordinators' group configures: it proposes `Configure` for each cluster whose settings differ
 /// from those in the lease table.
 pub fn clusters(state: &FleetState) -> BTreeMap<ClusterName, Cluster> {
-    let mut found: BTreeMap<ClusterName, Cluster> = BTreeMap::new();
+    declared(state).clusters
+}
+
+/// What the ledger declares about workloads with one writer.
+#[derive(Debug, Clone, Default)]
+pub struct Declared {
+    /// What can be made sense of.
+    pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// What is declared and cannot: a candidate left the fleet, for example. It is not withdrawn by that.
+    pub unclear: BTreeSet<ClusterName>,
+}
+
+/// The same, with what is declared and cannot be made sense of.
+pub fn declared(state: &FleetState) -> Declared {
+    let mut found = Declared::default();
     for declaration in state.declarations().values() {
-        if let Some(Ok(cluster)) = cluster_of(state, declaration) {
-            let newer = found.get(&cluster.name).is_none_or(|known| known.generation < cluster.generation);
-            if newer {
-                found.insert(cluster.name.clone(), cluster);
+        match cluster_of(state, declaration) {
+            None => {}
+            Some(Ok(cluster)) => {
+                let newer = found.clusters.get(&cluster.name).is_none_or(|known| known.generation < cluster.generation);
+                if newer {
+                    found.clusters.insert(cluster.name.clone(), cluster);
+                }
             }
+            // A cluster is named as what its score governs.
+            Some(Err(_)) => found.unclear.extend(ClusterName::try_from(declaration.subject.as_str().to_owned()).ok()),
         }
     }
+    let Declared { clusters, unclear } = &mut found;
+    unclear.retain(|name| !clusters.contains_key(name));
     found
 }
 

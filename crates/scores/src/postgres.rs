@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use failover::{ClusterName, Workload};
-use protocols::{Kind, Name, Subject};
+use protocols::{Kind, Name, SealedText, Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::failover::{FailoverScore, Succession};
@@ -70,7 +70,11 @@ pub struct PostgresTls {
 #[serde(deny_unknown_fields)]
 pub struct PostgresUser {
     /// What PostgreSQL stores of its password: `SCRAM-SHA-256$4096:…`. The password cannot be read off it.
-    pub verifier: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<String>,
+    /// Or the password itself, which the nodes alone can open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SealedText>,
 }
 
 impl Score for PostgresScore {
@@ -82,6 +86,10 @@ impl Score for PostgresScore {
 
     fn check(&self) -> Result<(), Invalid> {
         check::check(self)
+    }
+
+    fn secrets(&self) -> Vec<&SealedText> {
+        self.users.values().filter_map(|user| user.secret.as_ref()).collect()
     }
 }
 

@@ -5,7 +5,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use failover::{ClusterName, Workload};
-use protocols::{Kind, Name, Subject};
+use protocols::{Kind, Name, SealedText, Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::failover::{FailoverScore, Succession};
@@ -43,6 +43,17 @@ pub struct ServiceScore {
     /// Actions that the fence ladder and the remote action may name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub actions: BTreeMap<String, Hook>,
+    /// Secrets, by the names of the files that they are in, in the folder that `FLT_SECRETS` names, while it runs here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, ServiceSecret>,
+}
+
+/// A secret of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSecret {
+    /// The secret.
+    pub secret: SealedText,
 }
 
 /// What runs.
@@ -112,12 +123,26 @@ impl Score for ServiceScore {
         if self.actions.len() > ACTIONS_MAX {
             return Err(Invalid::at("actions", format!("has {} and may have {ACTIONS_MAX}", self.actions.len())));
         }
+        if self.secrets.len() > SECRETS_MAX {
+            return Err(Invalid::at("secrets", format!("has {} and may have {SECRETS_MAX}", self.secrets.len())));
+        }
+        for name in self.secrets.keys() {
+            let sound = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+            if !sound || name.is_empty() || name.starts_with('.') || name.len() > SECRET_NAME_BYTES_MAX {
+                let field = format!("secrets.\"{}\"", name.escape_debug());
+                return Err(Invalid::at(field, "is no plain name of a file: letters, digits, `-`, `_`, `.`"));
+            }
+        }
         match self.succession.actions().find(|name| !self.actions.contains_key(*name)) {
             Some(name) => {
                 Err(Invalid::at("succession.ladder", format!("names the action `{name}`, which is not in `actions`")))
             }
             None => Ok(()),
         }
+    }
+
+    fn secrets(&self) -> Vec<&SealedText> {
+        self.secrets.values().map(|secret| &secret.secret).collect()
     }
 }
 
@@ -187,6 +212,10 @@ const fn three() -> u32 {
 
 /// How many actions a score may have.
 pub const ACTIONS_MAX: usize = 16;
+/// How many secrets a score may have.
+pub const SECRETS_MAX: usize = 16;
+/// How long the name of a secret's file may be, in bytes.
+const SECRET_NAME_BYTES_MAX: usize = 64;
 /// How many words a command may have.
 pub const COMMAND_WORDS_MAX: usize = 256;
 /// How long the words of a command may be together, in bytes.

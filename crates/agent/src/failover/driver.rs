@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use failover::{
-    Attempt, Command, Epoch, Event, FlightRecorder, Happening, LocalTime, Node, NodeId, Phase, Span, Stand, SyncSet,
+    Attempt, Command, Epoch, Event, FlightRecorder, Happening, LocalTime, Node, NodeId, Phase, Refusal, Span,
+    Stand, SyncSet, View,
 };
-use protocols::node::{ALARMS_MAX, DriverReport};
+use protocols::node::{ALARMS_MAX, AskPromise, DriverReport};
 use scores::failover::{Cluster, lease_id};
 use scores::workload::{Hold, Leader, OpenWorkload, Peer, StartOrder, WorkloadParts};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -17,20 +18,20 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::Jobs;
-use super::requests::{Group, ask_peer};
 use super::store::Folder;
-use super::{DriversOptions, Inbox, now, peer_id};
-use crate::agent::Agent;
+use super::{Carrier, DriversOptions, Inbox, now, peer_id};
 
 /// What a driver is made of.
 pub(super) struct Parts {
-    pub(super) agent: Arc<Agent>,
+    pub(super) carrier: Arc<dyn Carrier>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) options: DriversOptions,
     pub(super) opener: Arc<dyn OpenWorkload>,
     pub(super) inbox: mpsc::Sender<Inbox>,
     pub(super) report: watch::Sender<Option<DriverReport>>,
     pub(super) stop: CancellationToken,
+    /// It is not declared for this node any more.
+    pub(super) withdrawn: CancellationToken,
 }
 
 /// Drives one cluster.
@@ -41,7 +42,6 @@ pub(super) struct Driver {
     folder: Folder,
     hold: Arc<dyn Hold>,
     jobs: Jobs,
-    group: Arc<Group>,
     /// How many requests may be on their way.
     room: Arc<Semaphore>,
     promises: HashMap<(NodeId, Attempt), oneshot::Sender<()>>,
@@ -56,6 +56,10 @@ pub(super) struct Driver {
     written: Option<Instant>,
     changed: bool,
     unwritten: bool,
+    /// The group must have answered before this ends.
+    must_hear: bool,
+    /// The group knows of no such cluster.
+    unknown: bool,
 }
 
 impl Driver {
@@ -65,9 +69,10 @@ impl Driver {
         let folder = Folder::open(&parts.options.folder, &parts.cluster.name).map_err(failed)?;
         let durable = folder.durable().map_err(failed)?;
         let hold = (parts.options.hold)(folder.path(), &parts.cluster);
-        let me = lease_id(parts.agent.id());
+        let me = lease_id(parts.carrier.id());
         let opened = parts.opener.open(workload_parts(&parts, &folder, &hold, &parts.cluster)).await;
         let workload = opened.map_err(|error| scores::chain(&error))?;
+        folder.begin(&parts.cluster).map_err(failed)?;
         let jobs = Jobs::new(parts.cluster.name.clone(), workload, parts.inbox.clone());
         let mut node = Node::start(me, durable, now());
         // Coordinators could go by others than were signed.
@@ -78,7 +83,6 @@ impl Driver {
             folder,
             hold,
             jobs,
-            group: Group::new(Arc::clone(&parts.agent)),
             room: Arc::new(Semaphore::new(REQUESTS_MAX)),
             promises: HashMap::new(),
             alarms: VecDeque::new(),
@@ -90,6 +94,8 @@ impl Driver {
             written: None,
             changed: false,
             unwritten: false,
+            must_hear: false,
+            unknown: false,
             parts,
         })
     }
@@ -123,14 +129,17 @@ impl Driver {
 
     /// Stops the workload in order, tells the group, and ends the hold.
     async fn part(&mut self, inbox: &mut mpsc::Receiver<Inbox>) {
-        self.handle(Event::Leave { by: now() + STOP_WITHIN });
+        let withdrawn = self.parts.withdrawn.is_cancelled();
+        let usual = if withdrawn { self.node.settings().map(|settings| settings.stop_within) } else { None };
+        let stop_within = usual.unwrap_or(STOP_WITHIN);
+        self.handle(Event::Leave { by: now() + stop_within });
+        // An earlier process may have held what this one knows nothing of: the group is asked.
+        self.must_hear = withdrawn;
         let parted = async {
             loop {
                 self.carry_all().await;
-                let told = self.node.view().is_none_or(|view| {
-                    view.holder != Some(self.node.id()) || view.phase != Phase::Held || view.epoch == Epoch(0)
-                });
-                if self.node.stand().held().is_none() && !matches!(self.node.stand(), Stand::Fencing { .. }) && told {
+                let fencing = matches!(self.node.stand(), Stand::Fencing { .. });
+                if self.node.stand().held().is_none() && !fencing && self.is_told() {
                     break;
                 }
                 tokio::select! {
@@ -142,19 +151,42 @@ impl Driver {
                 }
             }
         };
-        if timeout(PART_WITHIN, parted).await.is_err() {
+        let within = if withdrawn { stop_within + TELL_WITHIN } else { PART_WITHIN };
+        if timeout(Duration::from_micros(within.as_micros()), parted).await.is_err() {
             tracing::warn!(cluster = %self.parts.cluster.name, "stopped before the coordinators knew of it");
         }
         self.jobs.end_all().await;
-        if let Err(error) = self.hold.quit().await {
-            tracing::error!(cluster = %self.parts.cluster.name, error = scores::chain(&error), "the supervisor does not end");
+        let ended = self.hold.quit().await;
+        if let Err(error) = &ended {
+            tracing::error!(cluster = %self.parts.cluster.name, error = scores::chain(error), "the supervisor does not end");
+        }
+        if withdrawn && ended.is_ok() {
+            self.forget();
         }
         self.keep_recorder();
     }
 
+    /// Whether the group knows that this node holds nothing.
+    fn is_told(&self) -> bool {
+        let me = self.node.id();
+        let holds = |view: &View| view.holder == Some(me) && view.phase == Phase::Held && view.epoch != Epoch(0);
+        !self.must_hear && (self.unknown || self.node.view().is_none_or(|view| !holds(view)))
+    }
+
+    /// Nothing of it is left here.
+    fn forget(&self) {
+        if let Err(error) = self.folder.end() {
+            tracing::warn!(cluster = %self.parts.cluster.name, %error, "the next agent will end it once more");
+        }
+    }
+
     fn handle(&mut self, event: Event) {
-        if matches!(event, Event::Answered(_)) {
+        if let Event::Answered(outcome) = &event {
             self.heard = Some(now());
+            // Of a request that was sent before the end began, perhaps; but then it is asked of no lease, or of one that
+            // this process knows.
+            self.must_hear = false;
+            self.unknown = outcome.answer == Err(Refusal::UnknownCluster);
         }
         self.node.handle(now(), event);
     }
@@ -180,6 +212,9 @@ impl Driver {
             Inbox::Declared(cluster) => {
                 let parts = workload_parts(&self.parts, &self.folder, &self.hold, &cluster);
                 self.handle(Event::Declared(Arc::clone(&cluster.settings)));
+                if let Err(error) = self.folder.begin(&cluster) {
+                    tracing::warn!(cluster = %cluster.name, %error, "the change is not kept");
+                }
                 self.parts.cluster = cluster;
                 if let Err(error) = self.jobs.workload.reconfigure(&parts).await {
                     let error = scores::chain(&error);
@@ -216,10 +251,10 @@ impl Driver {
             }
             Command::Send { attempt, request } => {
                 let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else { return };
-                let (group, inbox) = (Arc::clone(&self.group), self.parts.inbox.clone());
-                let cluster = self.parts.cluster.name.clone();
+                let inbox = self.parts.inbox.clone();
+                let asked = self.parts.carrier.ask_group(self.parts.cluster.name.clone(), attempt, request);
                 tokio::spawn(async move {
-                    if let Some(outcome) = group.ask(&cluster, attempt, request).await {
+                    if let Some(outcome) = asked.await {
                         drop(inbox.send(Inbox::Event(Event::Answered(outcome))).await);
                     }
                     drop(place);
@@ -227,10 +262,11 @@ impl Driver {
             }
             Command::Ask { to, attempt, epoch, term } => {
                 let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else { return };
-                let (agent, inbox) = (Arc::clone(&self.parts.agent), self.parts.inbox.clone());
-                let cluster = self.parts.cluster.name.clone();
+                let inbox = self.parts.inbox.clone();
+                let question = AskPromise { cluster: self.parts.cluster.name.clone(), attempt, epoch, term };
+                let asked = self.parts.carrier.ask_peer(peer_id(to), question);
                 tokio::spawn(async move {
-                    if ask_peer(&agent, peer_id(to), cluster, (attempt, epoch, term)).await {
+                    if asked.await {
                         drop(inbox.send(Inbox::Event(Event::Promised { from: to, attempt })).await);
                     }
                     drop(place);
@@ -356,7 +392,7 @@ fn peer(cluster: &Cluster, node: NodeId) -> Peer {
 fn workload_parts(parts: &Parts, folder: &Folder, hold: &Arc<dyn Hold>, cluster: &Cluster) -> WorkloadParts {
     WorkloadParts {
         cluster: cluster.name.clone(),
-        me: peer(cluster, lease_id(parts.agent.id())),
+        me: peer(cluster, lease_id(parts.carrier.id())),
         peers: cluster.names.clone(),
         dir: folder.path().to_owned(),
         hold: Arc::clone(hold),
@@ -371,7 +407,9 @@ const PART_TICK: Duration = Duration::from_millis(50);
 /// How long a workload may take to stop in order when the agent ends, before it is fenced.
 const STOP_WITHIN: Span = Span::from_secs(5);
 /// How long it may take to end a workload and to tell the coordinators.
-const PART_WITHIN: Duration = Duration::from_secs(8);
+const PART_WITHIN: Span = Span::from_secs(8);
+/// How long it is tried to tell the coordinators that what was withdrawn holds nothing, after it was stopped.
+const TELL_WITHIN: Span = Span::from_secs(60);
 /// How many requests may be on their way.
 const REQUESTS_MAX: usize = 64;
 /// How many questions for promises may wait.

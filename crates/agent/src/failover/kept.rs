@@ -23,6 +23,11 @@ pub struct KeptHere {
 }
 
 impl KeptHere {
+    /// For a look from a process that drives nothing and cannot see what does.
+    pub fn unseen() -> Self {
+        Self { kept: watch::channel(BTreeMap::new()).1 }
+    }
+
     pub(super) const fn new(kept: watch::Receiver<BTreeMap<ClusterName, State>>) -> Self {
         Self { kept }
     }

@@ -4,16 +4,17 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use failover::{Attempt, ClusterName, Epoch, Outcome, Request, Span};
-use protocols::NodeId;
-use protocols::control::{Lease, LeaseError};
+use failover::{Attempt, ClusterName, Outcome, Request};
+use protocols::{Client, NodeId, Signature};
+use protocols::control::{Control, Lease, LeaseError, SignedLease};
+use protocols::lease_word::LeaseWord;
 use protocols::node::AskPromise;
 use tokio::time::timeout;
 
 use crate::agent::{Agent, lock};
 
 /// Finds the coordinator that orders leases, and stays with it.
-pub(super) struct Group {
+pub(crate) struct Group {
     agent: Arc<Agent>,
     leader: Mutex<Option<NodeId>>,
     turn: AtomicUsize,
@@ -21,20 +22,45 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(agent: Arc<Agent>) -> Arc<Self> {
+    pub(crate) fn new(agent: Arc<Agent>) -> Arc<Self> {
         Arc::new(Self { agent, leader: Mutex::default(), turn: AtomicUsize::new(0), misses: AtomicU32::new(0) })
     }
 
     /// Asks once; who is answered by another name for the leader asks that one too. Nothing is repeated.
     pub(super) async fn ask(&self, cluster: &ClusterName, attempt: Attempt, request: Request) -> Option<Outcome> {
+        let asks = |client: Client<Control>| {
+            let lease = Lease { cluster: cluster.clone(), attempt, request: request.clone() };
+            async move { client.rpc(lease).await }
+        };
+        self.round(cluster, asks).await
+    }
+
+    /// The same, for an answer that is signed.
+    pub(crate) async fn ask_signed(
+        &self,
+        cluster: &ClusterName,
+        attempt: Attempt,
+        request: Request,
+    ) -> Option<LeaseWord> {
+        let asks = |client: Client<Control>| {
+            let lease = SignedLease { cluster: cluster.clone(), attempt, request: request.clone() };
+            async move { client.rpc(lease).await }
+        };
+        self.round(cluster, asks).await
+    }
+
+    async fn round<T, F, E>(&self, cluster: &ClusterName, ask: impl Fn(Client<Control>) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<Result<T, LeaseError>, E>>,
+        E: std::fmt::Display,
+    {
         let mut to = self.whom()?;
         for _ in 0..HOPS {
-            let lease = Lease { cluster: cluster.clone(), attempt, request: request.clone() };
-            match timeout(ANSWER_WITHIN, self.agent.uplink.control(to).rpc(lease)).await {
-                Ok(Ok(Ok(outcome))) => {
+            match timeout(ANSWER_WITHIN, ask(self.agent.uplink.control(to))).await {
+                Ok(Ok(Ok(answer))) => {
                     self.misses.store(0, Ordering::Relaxed);
                     *lock(&self.leader) = Some(to);
-                    return Some(outcome);
+                    return Some(answer);
                 }
                 Ok(Ok(Err(LeaseError::NotLeader { leader, .. }))) if leader != to => {
                     *lock(&self.leader) = Some(leader);
@@ -83,16 +109,10 @@ impl Group {
     }
 }
 
-/// Asks another candidate for a promise; whether it was given.
-pub(super) async fn ask_peer(
-    agent: &Agent,
-    to: NodeId,
-    cluster: ClusterName,
-    (attempt, epoch, term): (Attempt, Epoch, Span),
-) -> bool {
-    let question = AskPromise { cluster, attempt, epoch, term };
+/// Asks another candidate for a promise: its signature under it, if it was given.
+pub(crate) async fn ask_peer(agent: &Agent, to: NodeId, question: AskPromise) -> Option<Signature> {
     let answer = timeout(PROMISED_WITHIN, agent.uplink.node(to).rpc(question)).await;
-    matches!(answer, Ok(Ok(Ok(()))))
+    answer.ok()?.ok()?.ok()
 }
 
 /// How often a request follows the name of another leader.

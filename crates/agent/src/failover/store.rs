@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use failover::{Durable, FlightRecorder};
 use scores::durable;
+use scores::failover::Cluster;
 
 /// The folder of a cluster.
 #[derive(Debug, Clone)]
@@ -18,6 +19,26 @@ impl Folder {
         let path = root.join(&blake3::hash(cluster.as_str().as_bytes()).to_hex()[..16]);
         durable::make_folder(&path)?;
         Ok(Self { path })
+    }
+
+    /// What was driven by an earlier process, and may have been left running.
+    pub(super) fn left(root: &Path) -> Vec<Cluster> {
+        let folders = std::fs::read_dir(root).into_iter().flatten().flatten();
+        let left = folders.filter_map(|folder| std::fs::read(folder.path().join(CLUSTER)).ok());
+        left.filter_map(|bytes| serde_json::from_slice(&bytes).ok()).collect()
+    }
+
+    /// Remembers what is driven, so that it is ended even if it is withdrawn while nothing runs that could hear of it.
+    pub(super) fn begin(&self, cluster: &Cluster) -> io::Result<()> {
+        durable::write(&self.path.join(CLUSTER), &serde_json::to_vec(cluster).map_err(io::Error::other)?)
+    }
+
+    /// Nothing of it is left. What the node must not forget stays.
+    pub(super) fn end(&self) -> io::Result<()> {
+        match std::fs::remove_file(self.path.join(CLUSTER)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => durable::sync_folder(&self.path),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -48,6 +69,8 @@ impl Folder {
     }
 }
 
+/// What is driven.
+const CLUSTER: &str = "cluster.json";
 /// What the node must not forget.
 const DURABLE: &str = "durable.json";
 /// The flight recorder.

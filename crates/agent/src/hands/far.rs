@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use super::wire::{
     self, Answer, CHUNK_BYTES_MAX, GREETING_DEADLINE, Greeting, PROTOCOL, Say, Unfetched, Welcome, WireError, Word,
 };
+use super::leases::Porter;
 use super::{Hands, Told};
 use crate::agent::{Agent, lock};
+use crate::failover::Workloads;
 use crate::stage::PlayStage;
 use crate::uplink::BoxFuture;
 
@@ -33,6 +35,8 @@ pub struct FarHands {
     checks: Arc<dyn Checks>,
     line: watch::Sender<Option<Arc<Line>>>,
     kinds: watch::Sender<Option<Vec<Kind>>>,
+    /// Carries what is asked about leases.
+    porter: Porter,
 }
 
 /// One connection.
@@ -80,7 +84,7 @@ impl FarHands {
         checks: Arc<dyn Checks>,
     ) -> Arc<Self> {
         let (line, kinds) = (watch::Sender::new(None), watch::Sender::new(None));
-        Arc::new(Self { socket, preview, artifacts, checks, line, kinds })
+        Arc::new(Self { socket, preview, artifacts, checks, line, kinds, porter: Porter::default() })
     }
 
     /// Stays connected, and hands the ledger over as it grows.
@@ -262,8 +266,14 @@ impl Hands for FarHands {
         })
     }
 
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        Some(&self.porter)
+    }
+
     fn attend(&self, agent: Arc<Agent>, stop: CancellationToken) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.stay(&agent, &stop).await })
+        Box::pin(async move {
+            tokio::join!(self.stay(&agent, &stop), self.porter.stay(&self.socket, &agent, &stop));
+        })
     }
 }
 

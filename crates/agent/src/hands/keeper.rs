@@ -5,7 +5,7 @@ mod serve;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use protocols::entry::Head;
@@ -19,10 +19,12 @@ use tokio_util::task::TaskTracker;
 
 use super::begun::Begun;
 use super::floor::Floor;
+use super::leases::{Carried, FarCarrier};
 use super::link::Link;
 use super::{Hands, Told};
 use crate::agent::{Clock, lock};
 use crate::decide::{assignment, held, is_too_late};
+use crate::failover::{Carrier, Drivers};
 
 pub use serve::Admit;
 
@@ -124,6 +126,9 @@ pub struct Keeper {
     recovered: watch::Sender<Option<Vec<Told>>>,
     stop: CancellationToken,
     plays: TaskTracker,
+    /// What drives workloads with one writer, and the line on which it speaks of leases.
+    drivers: OnceLock<Arc<Drivers>>,
+    leases: Arc<Carried>,
 }
 
 /// The play that goes on.
@@ -169,7 +174,32 @@ impl Keeper {
             recovered: watch::Sender::new(None),
             stop,
             plays: TaskTracker::new(),
+            drivers: OnceLock::new(),
+            leases: Arc::default(),
         }))
+    }
+
+    /// Has these drive workloads with one writer while it [runs](Self::run), by the ledger that the keeper has verified.
+    ///
+    /// # Errors
+    /// If something drives them already.
+    pub fn drive(&self, drivers: Arc<Drivers>) -> Result<(), Arc<Drivers>> {
+        self.drivers.set(drivers)
+    }
+
+    /// Carries for the drivers by the line of the network half.
+    fn carrier(self: &Arc<Self>) -> Arc<dyn Carrier> {
+        let keeper = Arc::downgrade(self);
+        let new_enough = move |state: &FleetState| {
+            keeper.upgrade().is_some_and(|keeper| keeper.not_below_the_floor(state.head()).is_ok())
+        };
+        Arc::new(FarCarrier {
+            node: self.options.node,
+            fleet: self.options.fleet,
+            states: self.state.subscribe(),
+            line: Arc::clone(&self.leases),
+            new_enough: Box::new(new_enough),
+        })
     }
 
     /// The newest entry that was verified.

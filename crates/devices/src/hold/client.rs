@@ -28,6 +28,8 @@ pub struct HoldClientParts {
     pub unit: Option<String>,
     /// `flt`, which is started as the supervisor.
     pub program: PathBuf,
+    /// Whether systemd is to start it, in a unit of its own: without the bonds and the end of this process's unit.
+    pub detached: bool,
 }
 
 /// A supervisor, started when it is needed. It outlives this process.
@@ -77,7 +79,7 @@ impl HoldClient {
 
     /// Starts a supervisor; one that is not needed, because another has the lock, ends by itself.
     fn spawn(&self) -> io::Result<()> {
-        let mut command = Command::new(&self.parts.program);
+        let mut command = if self.parts.detached { detached(&self.parts.program) } else { Command::new(&self.parts.program) };
         command.args(["agent", "hold", "--socket"]).arg(&self.parts.socket);
         if let Some(unit) = &self.parts.unit {
             command.args(["--unit", unit]);
@@ -110,6 +112,21 @@ impl HoldClient {
     async fn done(&self, doing: &str, ask: Ask, within: Duration) -> Result<(), DeviceError> {
         self.ask(doing, ask, within).await.map(drop)
     }
+}
+
+/// Has systemd start a program, in a unit that it ends with all that is in it when the program ends.
+fn detached(program: &std::path::Path) -> Command {
+    let mut command = Command::new("systemd-run");
+    command.args(["--quiet", "--collect", "--no-ask-password", "--service-type=exec", "--working-directory=/"]);
+    for name in PASSED_ON {
+        if let Some(value) = std::env::var_os(name) {
+            let mut set = std::ffi::OsString::from(format!("--setenv={name}="));
+            set.push(value);
+            command.arg(set);
+        }
+    }
+    command.arg("--").arg(program);
+    command
 }
 
 impl Hold for HoldClient {
@@ -183,6 +200,8 @@ impl Hold for HoldClient {
     }
 }
 
+/// What a supervisor that systemd starts has of this process's environment.
+const PASSED_ON: [&str; 3] = ["PATH", "FLT_LOG", "LC_ALL"];
 /// How long a supervisor may take to answer what needs no work.
 const SHORT: Duration = Duration::from_secs(2);
 /// How long a supervisor may take to answer what needs some, and to start.

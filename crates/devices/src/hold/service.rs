@@ -8,25 +8,33 @@ use std::time::Duration;
 
 use failover::settings::{Remote, Rung};
 use failover::{Epoch, LocalTime, Position, SyncSet};
-use protocols::Kind;
+use protocols::{Kind, SecretKey};
 use scores::service::{HealthCheck, Hook, Run, ServiceScore};
 use scores::workload::{Ended, Fenced, Nudge, OpenWorkload, Peer, Program, StartOrder, Workload, WorkloadParts};
 use scores::{BoxFuture, DeviceError, Score as _, chain, score};
 use tokio::time::{sleep, timeout};
 
 use super::now;
+use super::secrets::Secrets;
 use crate::checks::run_program;
 
 /// Opens services on this host.
 #[derive(Debug, Clone)]
 pub struct OpenServices {
     path: OsString,
+    keys: Arc<[SecretKey]>,
 }
 
 impl OpenServices {
     /// Finds the programs of actions in this search path.
     pub fn new(path: impl Into<OsString>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), keys: Arc::new([]) }
+    }
+
+    /// Opens secrets with the node's keys.
+    #[must_use]
+    pub fn with_keys(self, keys: Arc<[SecretKey]>) -> Self {
+        Self { keys, ..self }
     }
 }
 
@@ -39,7 +47,8 @@ impl OpenWorkload for OpenServices {
         Box::pin(async move {
             let score = Arc::new(read(&parts.payload)?);
             let now = Now { score, epoch: None };
-            let service = Service { path: self.path.clone(), parts, now: Mutex::new(now) };
+            let secrets = Secrets::new(Arc::clone(&self.keys), &parts.dir);
+            let service = Service { path: self.path.clone(), parts, now: Mutex::new(now), secrets };
             Ok(Arc::new(service) as Arc<dyn Workload>)
         })
     }
@@ -61,6 +70,7 @@ struct Service {
     path: OsString,
     parts: WorkloadParts,
     now: Mutex<Now>,
+    secrets: Secrets,
 }
 
 struct Now {
@@ -83,6 +93,8 @@ impl Service {
         let cluster = self.parts.cluster.as_str().to_owned();
         let named = [("FLT_CLUSTER", cluster), ("FLT_ROLE", role.to_owned()), ("FLT_EPOCH", epoch)];
         let named = named.into_iter().chain([("FLT_NODE", self.parts.me.name.to_string())]);
+        let secrets = (!self.score().secrets.is_empty()).then(|| ("FLT_SECRETS", self.secrets.folder().display().to_string()));
+        let named = named.chain(secrets);
         named.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
@@ -110,6 +122,13 @@ impl Service {
 
     /// What is to be undone on the machine, as far as that goes until `by`: nothing runs any more in any case.
     async fn demote(&self, by: LocalTime) {
+        self.undo(by).await;
+        if let Err(error) = self.secrets.remove() {
+            tracing::warn!(cluster = %self.parts.cluster, error = chain(&error), "secrets are left behind");
+        }
+    }
+
+    async fn undo(&self, by: LocalTime) {
         let score = self.score();
         let Some(hook) = &score.demote else { return };
         let left = Duration::from_micros(by.since(now()).as_micros());
@@ -134,6 +153,7 @@ impl Service {
         let score = self.score();
         let epoch = order.epoch;
         self.now.lock().unwrap_or_else(PoisonError::into_inner).epoch = Some(epoch);
+        self.secrets.write(&score).await?;
         if let Some(hook) = &score.start {
             self.run_hook("start", hook, PRIMARY, Some(epoch)).await?;
         }
@@ -285,6 +305,9 @@ impl Workload for Service {
             if unit(&self.score().run) != unit(&score.run) {
                 let why = "change what is held between a program and a unit: withdraw the declaration first";
                 return Err(DeviceError::permanent(why));
+            }
+            if self.secrets.are_there() {
+                self.secrets.write(&score).await?;
             }
             self.now.lock().unwrap_or_else(PoisonError::into_inner).score = score;
             Ok(())

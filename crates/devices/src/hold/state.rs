@@ -332,7 +332,7 @@ impl Said {
 }
 
 /// A local account's numbers.
-fn account(user: &str) -> Result<(u32, u32), String> {
+pub(super) fn account(user: &str) -> Result<(u32, u32), String> {
     let accounts = fs::read_to_string("/etc/passwd").map_err(|error| format!("cannot read /etc/passwd: {error}"))?;
     let line =
         accounts.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|line| line.first() == Some(&user));

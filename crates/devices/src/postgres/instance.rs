@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use failover::Span;
+use protocols::SecretKey;
 use scores::DeviceError;
 use scores::workload::Hold;
 
@@ -37,6 +38,8 @@ pub struct Instance {
     state: Mutex<State>,
     /// Says that this node has held a copy. It is kept with the node's key, so it outlives the disk of the data.
     held: std::path::PathBuf,
+    /// The node's keys, which passwords are sealed to.
+    keys: Arc<[SecretKey]>,
 }
 
 impl fmt::Debug for Instance {
@@ -70,9 +73,16 @@ impl Instance {
             hold,
             state: Mutex::new(state),
             held: kept.join(HELD),
+            keys: Arc::new([]),
         };
         instance.configure(|_| {})?;
         Ok(instance)
+    }
+
+    /// The same with the node's keys, which open passwords.
+    #[must_use]
+    pub fn with_keys(self, keys: Arc<[SecretKey]>) -> Self {
+        Self { keys, ..self }
     }
 
     /// The declaration has changed. What can change in a running instance does so, the rest at its next start.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use failover::settings::{Remote, Rung};
 use failover::{Epoch, LocalTime, NodeId, Position, SyncSet};
-use protocols::{Kind, Name};
+use protocols::{Kind, Name, SecretKey};
 use scores::postgres::PostgresScore;
 use scores::workload::{Ended, Fenced, Leader, OpenWorkload, Peer, StartOrder, Workload, WorkloadParts};
 use scores::{BoxFuture, DeviceError, Score, score};
@@ -17,8 +17,17 @@ use super::route::Route;
 use super::setup::Setup;
 
 /// Opens PostgreSQL clusters: what makes a host one that plays `postgres/1`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OpenPostgres;
+#[derive(Debug, Clone, Default)]
+pub struct OpenPostgres {
+    keys: Arc<[SecretKey]>,
+}
+
+impl OpenPostgres {
+    /// Opens passwords with the node's keys.
+    pub fn new(keys: Arc<[SecretKey]>) -> Self {
+        Self { keys }
+    }
+}
 
 impl OpenWorkload for OpenPostgres {
     fn kind(&self) -> Kind {
@@ -26,7 +35,7 @@ impl OpenWorkload for OpenPostgres {
     }
 
     fn open(&self, parts: WorkloadParts) -> BoxFuture<'_, Result<Arc<dyn Workload>, DeviceError>> {
-        Box::pin(async move { Ok(Arc::new(Postgres::open(&parts).await?) as Arc<dyn Workload>) })
+        Box::pin(async move { Ok(Arc::new(Postgres::open(&parts, &self.keys).await?) as Arc<dyn Workload>) })
     }
 }
 
@@ -61,8 +70,9 @@ impl Postgres {
     ///
     /// # Errors
     /// When the payload is no valid score, or cannot be played here.
-    pub async fn open(parts: &WorkloadParts) -> Result<Self, DeviceError> {
+    pub async fn open(parts: &WorkloadParts, keys: &Arc<[SecretKey]>) -> Result<Self, DeviceError> {
         let instance = Instance::open(setup(parts)?, &parts.dir, Arc::clone(&parts.hold)).await?;
+        let instance = instance.with_keys(Arc::clone(keys));
         let names = RwLock::new(parts.peers.clone());
         let postgres = Self { instance, names, guide: Mutex::default() };
         postgres.guide_anew();

@@ -41,13 +41,17 @@ impl LeaseTable {
         if self.leases.len() >= Self::MAX_CLUSTERS {
             return Err(Refusal::TooManyClusters);
         }
-        self.leases.insert(cluster.clone(), Lease::new(Arc::clone(settings)));
+        let lease = self.retired.revive(cluster, settings, self.mutations);
+        self.leases.insert(cluster.clone(), lease);
         Ok(Answer::Noted)
     }
 }
 
 impl Lease {
     fn reconfigure(&mut self, settings: &Arc<Settings>) -> Result<Answer, Refusal> {
+        if self.settings.workload == settings.workload {
+            self.withdrawn = false;
+        }
         if self.settings == *settings {
             return Ok(Answer::Noted);
         }
@@ -90,6 +94,11 @@ impl Lease {
                 Ok(Answer::Noted)
             }
             Request::Attest { epoch } => self.prove(now, *epoch),
+            Request::Withdraw => {
+                self.withdrawn = true;
+                self.switchover = None;
+                Ok(Answer::Noted)
+            }
             _ => Err(Refusal::NotCandidate),
         }
     }
@@ -109,6 +118,7 @@ impl Lease {
             Request::Configure(_)
             | Request::Pause
             | Request::Resume
+            | Request::Withdraw
             | Request::Reinit { .. }
             | Request::Attest { .. } => Err(Refusal::NotAdmin),
             Request::Switchover { epoch, to } => {
@@ -260,6 +270,9 @@ impl Lease {
         }
         if self.paused {
             return Err(Refusal::Paused);
+        }
+        if self.withdrawn {
+            return Err(Refusal::Withdrawn);
         }
         if self.settings.priority(to).is_none() {
             return Err(Refusal::NotCandidate);

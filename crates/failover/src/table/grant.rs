@@ -30,6 +30,9 @@ impl Lease {
         if self.paused {
             return Err(Refusal::Paused);
         }
+        if self.withdrawn {
+            return Err(Refusal::Withdrawn);
+        }
         let by_asker = has(Mutation::GrantByAskersClock) && bid.silence > self.settings.certain();
         if !by_asker {
             self.is_free(now, bid.node, mutations)?;

@@ -75,6 +75,8 @@ pub struct Lease {
     pub rebuild_serial: u64,
     /// How the last fence was proven.
     pub proof: Option<FenceProof>,
+    /// Whether the cluster is not declared any more: nobody else is granted its lease.
+    pub withdrawn: bool,
 }
 
 /// To whom a lease was released, and until when it is kept for that node.
@@ -158,6 +160,8 @@ pub struct View {
     pub reported: bool,
     /// The order to build the asker anew, if there is one.
     pub rebuild: Option<u64>,
+    /// Whether the cluster is not declared any more.
+    pub withdrawn: bool,
 }
 
 impl Lease {
@@ -185,7 +189,14 @@ impl Lease {
             rebuilding: BTreeMap::new(),
             rebuild_serial: 0,
             proof: None,
+            withdrawn: false,
         }
+    }
+
+    /// Whether the cluster is withdrawn and nobody can be writing: there is nothing to be told of it.
+    pub fn is_over(&self, now: LogTime) -> bool {
+        let silent = !self.paused && self.may_succeed_silence(now, Mutations::NONE);
+        self.withdrawn && (self.phase != Phase::Held || silent)
     }
 
     /// Whether the holder has been silent for longer than its lease.
@@ -219,7 +230,8 @@ impl Lease {
         version: u64,
         mutations: Mutations,
     ) -> View {
-        let open = !self.paused && (self.phase != Phase::Held || self.may_succeed_silence(now, mutations));
+        let free = !self.paused && !self.withdrawn;
+        let open = free && (self.phase != Phase::Held || self.may_succeed_silence(now, mutations));
         let me = match author {
             Author::Node(node) => Some(node),
             Author::Admin => None,
@@ -234,7 +246,7 @@ impl Lease {
             holder: self.holder,
             phase: self.phase,
             open,
-            wants_proof: !self.paused && self.expired(now) && !open,
+            wants_proof: free && self.expired(now) && !open,
             paused: self.paused,
             renewed: self.renewed,
             switchover: self.switchover.filter(|plan| now <= plan.until).map(|plan| plan.to),
@@ -244,6 +256,7 @@ impl Lease {
             sync_joint: self.sync.len() > 1,
             reported: me.is_some_and(|me| self.reports.contains_key(&me)),
             rebuild: me.and_then(|me| self.rebuilding.get(&me).copied()),
+            withdrawn: self.withdrawn,
         }
     }
 }

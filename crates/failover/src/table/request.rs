@@ -149,6 +149,9 @@ pub enum Request {
         /// Which order to build it anew this fulfils.
         serial: u64,
     },
+    /// The cluster is not declared any more: nobody is granted its lease from now on, and it is forgotten when nobody
+    /// holds it. Admins only.
+    Withdraw,
 }
 
 impl Request {
@@ -280,6 +283,9 @@ pub enum Refusal {
     /// The target of a switchover would not be granted the lease.
     #[error("the target has not said yet that it holds anything of this epoch: wait until it follows")]
     TargetBehind,
+    /// The cluster is not declared any more.
+    #[error("the cluster is not declared any more")]
+    Withdrawn,
 }
 
 impl From<SettingsError> for Refusal {

@@ -21,6 +21,7 @@ fn themes(mutation: Mutation) -> &'static [Theme] {
         | M::HandOverToAnybody
         | M::ReleaseBeforeStopped
         | M::LeaveBeforeStopped => &[Theme::Operators],
+        M::ForgetHeldCluster => &[Theme::Operators],
         M::TrustFailedRung | M::NoEscalation | M::ConfirmBeforeVerified => &[Theme::Fences],
         M::NeverAcquire => &[Theme::Calm],
         M::ReviveBeforeVerified | M::ReviveRenews | M::ReviveUngated | M::ReviveForEver => &[Theme::Crashes],

@@ -76,6 +76,7 @@ fn requests() -> impl Strategy<Value = Request> {
         settings().prop_map(Request::Configure),
         Just(Request::Pause),
         Just(Request::Resume),
+        Just(Request::Withdraw),
         (epochs(), nodes()).prop_map(|(epoch, to)| Request::Switchover { epoch, to }),
         nodes().prop_map(|node| Request::Reinit { node }),
         epochs().prop_map(|epoch| Request::Attest { epoch }),
@@ -195,7 +196,7 @@ proptest! {
         let clusters = table.leases().count();
         prop_assert!(clusters <= 3, "only an admin adds a cluster");
         let (size, _) = again(&table);
-        prop_assert!(size <= clusters * MOST_OF_A_CLUSTER + 64, "{size} bytes for {clusters} clusters");
+        prop_assert!(size <= 3 * MOST_OF_A_CLUSTER, "{size} bytes for {clusters} clusters of 3");
         for outcome in &outcomes {
             let (size, _) = again(outcome);
             prop_assert!(size <= MOST_OF_A_CLUSTER, "an answer of {size} bytes");

@@ -24,11 +24,13 @@ pub(crate) fn of(mutation: Mutation) -> Option<fn(Mutations) -> Result<(), Strin
         Mutation::CountDuplicatePromises => Some(one_peer_promises_twice),
         Mutation::ReviveRenews => Some(a_restart_of_the_workload_renews_nothing),
         Mutation::TakeAnySettings => Some(a_group_that_goes_by_settings_nobody_signed),
+        Mutation::ForgetWithdrawnEpochs => Some(a_cluster_that_is_declared_again),
+        Mutation::ForgetWithdrawnSets => Some(a_database_that_is_declared_again),
         _ => None,
     }
 }
 
-const STORIES: [Mutation; 9] = [
+const STORIES: [Mutation; 11] = [
     Mutation::CountStaleReports,
     Mutation::AttachWithoutFollow,
     Mutation::ForgetOldSyncSets,
@@ -38,6 +40,8 @@ const STORIES: [Mutation; 9] = [
     Mutation::CountDuplicatePromises,
     Mutation::ReviveRenews,
     Mutation::TakeAnySettings,
+    Mutation::ForgetWithdrawnEpochs,
+    Mutation::ForgetWithdrawnSets,
 ];
 
 #[test]
@@ -80,6 +84,13 @@ impl Teller {
     fn report(&mut self, from: usize, epoch: u64, round: Round, lsn: u64) -> Result<Answer, Refusal> {
         let position = Position { epoch: Epoch(epoch), lsn };
         self.tell(Some(from), Request::Report { epoch: Epoch(epoch), round, position }).answer
+    }
+
+    /// The holder says that nothing of it runs.
+    fn give_up(&mut self, from: usize, epoch: u64) {
+        let proof = failover::FenceProof::NotRunning;
+        let request = Request::FenceConfirmed { epoch: Epoch(epoch), proof, position: None };
+        let _noted = self.tell(Some(from), request);
     }
 
     /// The lease runs out.
@@ -347,4 +358,36 @@ fn a_group_that_goes_by_settings_nobody_signed(mutations: Mutations) -> Result<(
     let told = hero.live(0, &mut group, 40);
     let starts = told.iter().any(|command| matches!(command, Command::Start { .. }));
     if starts { Ok(()) } else { wrong("0 takes the lease by the settings that were signed", told) }
+}
+
+/// 0 holds it, gives it up, and hears late that the cluster was withdrawn and declared again.
+fn a_cluster_that_is_declared_again(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(2, Workload::Service, mutations);
+    let _granted = group.acquire(0, 0);
+    let _withdrawn = group.tell(None, Request::Withdraw);
+    group.give_up(0, 1);
+    group.silence();
+    if group.table.lease(&group.cluster).is_some() {
+        return wrong("the lease is forgotten", group.table.lease(&group.cluster));
+    }
+    let _configured = group.tell(None, Request::Configure(Arc::new(settings(2, Workload::Service))));
+    match group.acquire(1, 1) {
+        Ok(Answer::Granted { epoch: Epoch(2), .. }) => Ok(()),
+        other => wrong("1 is granted an epoch that nobody had", other),
+    }
+}
+
+/// 2 lacks what 0 and 1 hold, and only 2 is there when the cluster is declared again.
+fn a_database_that_is_declared_again(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(3, Workload::StatefulSql, mutations);
+    let _granted = group.acquire(0, 0);
+    let _withdrawn = group.tell(None, Request::Withdraw);
+    group.give_up(0, 1);
+    group.silence();
+    let _configured = group.tell(None, Request::Configure(Arc::new(settings(3, Workload::StatefulSql))));
+    let _reported = group.report(2, 1, group.round(), 10);
+    match group.acquire(2, 1) {
+        Err(Refusal::NotCovered) => Ok(()),
+        other => wrong("2 lacks what 0 and 1 hold", other),
+    }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use agent::failover::Drivers;
+use agent::failover::{AgentCarrier, Drivers};
 use agent::{Agent, BoxFuture, Facts, Fetcher, Uplink, UplinkError};
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -130,8 +130,8 @@ pub async fn start_with(parts: AgentParts, hands: Option<PathBuf>) -> anyhow::Re
         artifacts: parts.data.join("artifacts"),
     });
     let fetcher = Fetcher::new(Arc::clone(&uplink) as Arc<dyn Uplink>);
-    // Behind a socket, the hands hold no workloads.
-    let drivers = if hands.is_none() { super::failover::drivers(&parts.data).map(Some) } else { Ok(None) };
+    // Behind a socket, the hands have drivers of their own.
+    let drivers = if hands.is_none() { super::failover::drivers(&parts.data, &super::hands::keys(&parts.key, &parts.data)).map(Some) } else { Ok(None) };
     let opened = drivers.and_then(|drivers| {
         let role = open(&parts, store, &uplink, fetcher, &late, (hands, drivers.as_deref()))?;
         Ok((role, drivers))
@@ -153,7 +153,10 @@ pub async fn start_with(parts: AgentParts, hands: Option<PathBuf>) -> anyhow::Re
     });
     tasks.spawn(listen(overheard, Arc::downgrade(&role), stop.clone()));
     if let Some(drivers) = drivers {
-        tasks.spawn(drivers.run(Arc::clone(&role), stop.clone()));
+        if role.drive(Arc::clone(&drivers)).is_err() {
+            tracing::error!("this agent has drivers already");
+        }
+        tasks.spawn(drivers.run(AgentCarrier::new(&role), stop.clone()));
     }
     let running = Arc::clone(&role);
     let until = stop.clone();

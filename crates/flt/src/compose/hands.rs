@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent::failover::Drivers;
+use agent::failover::{Drivers, KeptHere};
 use agent::{Agent, FarHands, Fetcher, Hands};
 use devices::checks::HostChecks;
 use devices::linux::LinuxHost;
@@ -43,8 +43,8 @@ pub(super) struct Host<'a> {
     pub(super) nixos: bool,
     /// Devices that are managed from here.
     pub(super) devices: &'a [switches::Device],
-    /// What drives workloads with one writer, if anything does here.
-    pub(super) drivers: Option<&'a Drivers>,
+    /// Workloads with one writer, as far as they are driven or seen here.
+    pub(super) workloads: KeptHere,
 }
 
 impl Host<'_> {
@@ -53,7 +53,7 @@ impl Host<'_> {
         super::cores::none();
         let trials = Trials::open(self.data.join("trials"))?;
         let mut ensemble = Ensemble::new(trials, self.checks);
-        let keys: Vec<SecretKey> = std::iter::once(self.key.clone()).chain(former::keys(self.data)).collect();
+        let keys = keys(self.key, self.data);
         for device in self.devices {
             ensemble = ensemble.with(switches::player(device.clone()));
         }
@@ -63,10 +63,7 @@ impl Host<'_> {
             let nixos = NixosHost::new(self.data.join("nixos"), self.artifacts, self.trusted);
             ensemble = ensemble.with(Player::new(nixos, Registry::new().with::<NixosScore>()));
         }
-        if let Some(drivers) = self.drivers {
-            ensemble = ensemble.with(super::failover::player(drivers));
-        }
-        Ok(ensemble)
+        Ok(ensemble.with(super::failover::player(self.workloads)))
     }
 }
 
@@ -107,7 +104,7 @@ pub(super) fn near(
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
         devices,
-        drivers: Some(drivers),
+        workloads: drivers.topology(),
     };
     Ok(Arc::new(host.ensemble()?))
 }
@@ -125,10 +122,19 @@ pub(super) fn far(parts: &AgentParts, fetcher: &Arc<Fetcher>, socket: PathBuf) -
         trusted: Arc::new(Vec::new),
         nixos: true,
         devices: &[],
-        // The hands hold no workloads for it.
-        drivers: None,
+        workloads: KeptHere::unseen(),
     };
     Ok(FarHands::new(socket, Arc::new(host.ensemble()?), artifacts, checks))
+}
+
+/// The node's keys: its own, and then those that it had before.
+pub(super) fn keys(key: &SecretKey, data: &Path) -> Vec<SecretKey> {
+    std::iter::once(key.clone()).chain(former::keys(data)).collect()
+}
+
+/// Whether this is a unit of systemd's, whose bonds what it runs for others must not have.
+pub(super) fn is_confined() -> bool {
+    std::env::var_os("INVOCATION_ID").is_some() && Path::new("/run/systemd/system").is_dir()
 }
 
 pub(super) fn check_path() -> OsString {

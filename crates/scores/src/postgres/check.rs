@@ -197,7 +197,10 @@ fn roles(score: &PostgresScore) -> Result<(), Invalid> {
         if user == "postgres" || user.starts_with("flotilla") || user.starts_with("pg_") {
             return Err(Invalid::at(field(), "is a name that is taken; choose another"));
         }
-        if !is_verifier(&role.verifier) {
+        if role.verifier.is_some() == role.secret.is_some() {
+            return Err(Invalid::at(field(), "must have either a `verifier` or a `secret`"));
+        }
+        if role.verifier.as_ref().is_some_and(|verifier| !is_verifier(verifier)) {
             let why = "is not `SCRAM-SHA-256$…`; PostgreSQL makes one: set a password, then read rolpassword of \
                        pg_authid";
             return Err(Invalid::at(format!("{}.verifier", field()), why));

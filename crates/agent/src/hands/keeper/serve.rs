@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Keeper;
+use crate::failover::Workloads;
+use crate::hands::leases;
 use crate::hands::link::Session;
 use crate::hands::wire::{self, Answer, GREETING_DEADLINE, Greeting, PROTOCOL, Say, Welcome, WireError, Word};
 
@@ -30,6 +32,9 @@ impl Keeper {
     pub async fn run(self: &Arc<Self>, listener: UnixListener, admit: Admit) {
         let recovering = Arc::clone(self);
         self.plays.spawn(async move { recovering.recover().await });
+        let driving = self.drivers.get().map(|drivers| {
+            tokio::spawn(Arc::clone(drivers).run(self.carrier(), self.stop.clone()))
+        });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut number = 0;
         loop {
@@ -67,6 +72,10 @@ impl Keeper {
         self.plays.close();
         // What is played heeds the stop, or is left where it is.
         drop(timeout(STOP_DEADLINE, self.plays.wait()).await);
+        if let Some(driving) = driving {
+            // What is writable is stopped in order, or at the end of its lease by its supervisor.
+            drop(timeout(STOP_DEADLINE, driving).await);
+        }
     }
 
     /// The kernel says whose process it is; nothing that the process says counts.
@@ -87,7 +96,16 @@ impl Keeper {
     async fn attend(self: &Arc<Self>, stream: UnixStream, number: u64) {
         let (mut reader, mut writer) = stream.into_split();
         match timeout(GREETING_DEADLINE, self.greet(&mut reader, &mut writer)).await {
-            Ok(Ok(Some(version))) => tracing::info!(version, "the network half is connected"),
+            Ok(Ok(Some(Greeted { version, leases: false }))) => tracing::info!(version, "the network half is connected"),
+            Ok(Ok(Some(Greeted { version, leases: true }))) => {
+                tracing::info!(version, "the network half carries what is asked about leases");
+                let Some(drivers) = self.drivers.get() else { return };
+                let workloads = Arc::clone(drivers) as Arc<dyn Workloads>;
+                if let Err(error) = self.leases.attend(reader, writer, &workloads).await {
+                    tracing::warn!(error = scores::chain(&error), "nobody carries what is asked about leases");
+                }
+                return;
+            }
             Ok(Ok(None)) => return,
             Ok(Err(error)) => {
                 tracing::warn!(error = scores::chain(&error), "a connection did not greet as it should");
@@ -117,9 +135,10 @@ impl Keeper {
         &self,
         reader: &mut OwnedReadHalf,
         writer: &mut OwnedWriteHalf,
-    ) -> Result<Option<String>, WireError> {
+    ) -> Result<Option<Greeted>, WireError> {
         let Some(greeting) = wire::read::<Greeting>(reader).await? else { return Ok(None) };
-        let answer: Answer = if greeting.protocol == PROTOCOL {
+        let leases = greeting.protocol == leases::PROTOCOL && self.drivers.get().is_some();
+        let answer: Answer = if greeting.protocol == PROTOCOL || leases {
             Ok(Welcome {
                 version: env!("CARGO_PKG_VERSION").into(),
                 node: self.options.node,
@@ -133,7 +152,7 @@ impl Keeper {
         let welcome = answer.is_ok();
         wire::write(writer, &answer).await?;
         let version = greeting.version.chars().filter(|c| c.is_ascii_graphic()).take(VERSION_CHARS).collect();
-        Ok(welcome.then_some(version))
+        Ok(welcome.then_some(Greeted { version, leases }))
     }
 
     async fn listen(self: &Arc<Self>, reader: &mut OwnedReadHalf, session: &Arc<Session>) -> Result<(), WireError> {
@@ -184,6 +203,12 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// Who has greeted, and whether to speak of leases.
+struct Greeted {
+    version: String,
+    leases: bool,
 }
 
 /// Who is gone needs no answer.

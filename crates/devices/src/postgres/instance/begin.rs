@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use scores::DeviceError;
+use protocols::secret::Place;
+use scores::postgres::{PostgresScore, PostgresUser};
 use scores::workload::{Nudge, Program};
+use scores::{DeviceError, Score as _};
 use tokio::time::{Instant as Moment, sleep};
 
 use super::super::config::{self, Sync};
@@ -11,7 +13,7 @@ use super::super::setup::{To, make_folder};
 use super::super::sql::{QUICK, Session, literal};
 use super::super::timeline::Timeline;
 use super::super::tools::MEDIUM;
-use super::super::{clock, processes};
+use super::super::{clock, processes, scram};
 use super::Instance;
 
 use failover::LocalTime;
@@ -211,6 +213,24 @@ impl Instance {
         Ok(session.value("SELECT pg_is_in_recovery()", QUICK).await?.as_deref() == Some("t"))
     }
 
+    /// What PostgreSQL is to store of a role's password; what it stores already, if that is of the same one.
+    async fn verifier(&self, role: &PostgresUser, stored: Option<&str>) -> Result<String, DeviceError> {
+        let sealed = match (&role.verifier, &role.secret) {
+            (Some(verifier), _) => return Ok(verifier.clone()),
+            (None, Some(sealed)) => sealed,
+            (None, None) => return Err(DeviceError::permanent("it has no password")),
+        };
+        let subject = self.setup().score.subject();
+        let place = Place { kind: &PostgresScore::KIND, subject: &subject };
+        let password = scores::secrets::open_with(&self.keys, sealed, place).await?;
+        if let Some(stored) = stored.filter(|stored| scram::is_of(stored, password.expose())) {
+            return Ok(stored.to_owned());
+        }
+        scram::verifier(password.expose()).map_err(|why| {
+            DeviceError::permanent(format!("use the secret `{}` as a password", sealed.name())).because(why)
+        })
+    }
+
     /// Makes the roles and databases of the score. Not waiting for standbys: there may be none yet.
     pub(super) async fn make_roles(&self, session: &Session) -> Result<(), DeviceError> {
         let setup = self.setup();
@@ -218,12 +238,22 @@ impl Instance {
         for (user, role) in &setup.score.users {
             let exists = format!("SELECT rolpassword FROM pg_authid WHERE rolname = {}", literal(user));
             let known = session.rows(&exists, QUICK).await?;
-            let verifier = literal(&role.verifier);
+            let stored = known.first().and_then(|row| row.first().cloned().flatten());
+            let verifier = match self.verifier(role, stored.as_deref()).await {
+                Ok(verifier) => verifier,
+                Err(error) => {
+                    // The others must be able to log in all the same.
+                    tracing::error!(user, error = scores::chain(&error), "the role stays as it is");
+                    continue;
+                }
+            };
+            let changed = stored.as_deref() != Some(verifier.as_str());
+            let verifier = literal(&verifier);
             match known.first() {
                 None => {
                     session.rows(&format!("CREATE ROLE \"{user}\" LOGIN PASSWORD {verifier}"), QUICK).await?;
                 }
-                Some(row) if row.first().cloned().flatten().as_deref() != Some(&role.verifier) => {
+                Some(_) if changed => {
                     session.rows(&format!("ALTER ROLE \"{user}\" LOGIN PASSWORD {verifier}"), QUICK).await?;
                 }
                 Some(_) => {}

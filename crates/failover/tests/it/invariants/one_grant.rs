@@ -1,4 +1,5 @@
-//! **One holder for each epoch, and no grant without a reason.** Epochs grow by one; a lease that is held passes on
+//! **One holder for each epoch, and no grant without a reason.** Epochs grow by one, also over a
+//! withdrawal of the cluster; a lease that is held passes on
 //! only when it has expired, was given up, or its holder was proven off, and never by silence where the settings
 //! demand a proof.
 
@@ -9,6 +10,9 @@ use crate::sim::world::World;
 
 pub(crate) fn applied(world: &mut World, ask: &Entry, outcome: &Outcome, before: Option<(Epoch, Phase)>) {
     let Ok(Answer::Granted { epoch, .. }) = &outcome.answer else { return };
+    if !world.granted.insert(epoch.0) {
+        world.violate("one grant", format!("epoch {epoch} is granted a second time"));
+    }
     let Some((old, phase)) = before else { return };
     let Entry::Ask { author: Author::Node(_), request: Request::Acquire { epoch: expected, .. }, .. } = ask else {
         return;

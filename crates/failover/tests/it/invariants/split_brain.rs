@@ -81,7 +81,7 @@ pub(crate) fn turned(world: &mut World, machine: usize, before: Stand, after: St
         }
         (Stand::Degraded { .. }, Stand::Serving { .. }) => world.machines[machine].degraded = None,
         (Stand::Serving { .. } | Stand::Degraded { .. }, Stand::Stopping { epoch, to: None, .. }) => {
-            let current = world.group.table.lease(&world.cluster).map_or(Epoch(0), |lease| lease.epoch);
+            let current = world.epoch();
             if current <= epoch && !world.machines[machine].ended {
                 world.violate("split brain", format!("{machine} yields in epoch {epoch}, and there is none later"));
             }
@@ -115,7 +115,7 @@ pub(crate) fn bitten(world: &mut World, machine: usize) {
 }
 
 pub(crate) fn reconciled(world: &mut World, machine: usize, epoch: Epoch) {
-    let current = world.group.table.lease(&world.cluster).map_or(Epoch(0), |lease| lease.epoch);
+    let current = world.epoch();
     let (writes, incarnation) = (world.machines[machine].db.primary(), world.machines[machine].incarnation);
     let said = world.reconciled.entry((machine, epoch)).or_default();
     let again = said.contains(&incarnation);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use failover::{Epoch, FailoverStrategy, Request, Settings, Span, Workload};
+use failover::{FailoverStrategy, Request, Settings, Span, Workload};
 
 use super::plan::{AmbushKind, CHANGE_STRATEGY, FaultKind, Trigger, node};
 use super::world::{Ev, World};
@@ -42,17 +42,19 @@ impl World {
                 }
             }
             FaultKind::Switchover(machine) => {
-                let epoch = self.group.table.lease(&self.cluster).map_or(Epoch(0), |lease| lease.epoch);
+                let epoch = self.epoch();
                 self.admin(Request::Switchover { epoch, to: node(machine) });
             }
-            FaultKind::Leave(machine) => {
-                self.machines[machine].ended |= self.machines[machine].agent.is_some();
-                let incarnation = self.machines[machine].incarnation;
-                let by = self.machines[machine].local(self.now) + Span::from_secs(5);
-                self.after(0, Ev::Local { machine, incarnation, event: failover::Event::Leave { by } });
-                let ends = self.now + self.rng.between(1_000_000, 8_000_000);
-                self.at(ends, Ev::AgentDown { machine });
-                self.at(until.max(ends) + 1, Ev::AgentUp { machine });
+            FaultKind::Leave(machine) => self.leave(machine, 0, until),
+            FaultKind::Withdraw => {
+                self.admin(Request::Withdraw);
+                for machine in 0..group {
+                    // Some hear of it late, and some never.
+                    if self.rng.chance(800) {
+                        let hears = self.rng.between(0, 3_000_000);
+                        self.leave(machine, hears, until);
+                    }
+                }
             }
             FaultKind::PauseFailover => self.admin(Request::Pause),
             FaultKind::Reconfigure(how) => self.reconfigure(how),
@@ -82,8 +84,26 @@ impl World {
             }
             FaultKind::Delays => self.slow = self.slow.saturating_sub(1),
             FaultKind::PauseFailover => self.admin(Request::Resume),
+            FaultKind::Withdraw => {
+                let mut settings = self.plan.settings.clone();
+                if settings.candidates.len() > 2 && self.rng.chance(300) {
+                    settings.candidates.rotate_left(1);
+                    settings.first = None;
+                }
+                self.admin(Request::Configure(Arc::new(settings)));
+            }
             _ => {}
         }
+    }
+
+    /// The agent is told to end after a while, ends a while later, and comes back.
+    fn leave(&mut self, machine: usize, after: u64, until: u64) {
+        let incarnation = self.machines[machine].incarnation;
+        let by = self.machines[machine].local(self.now + after) + Span::from_secs(5);
+        self.after(after, Ev::Local { machine, incarnation, event: failover::Event::Leave { by } });
+        let ends = self.now + after + self.rng.between(1_000_000, 8_000_000);
+        self.at(ends, Ev::AgentDown { machine });
+        self.at(until.max(ends) + 1, Ev::AgentUp { machine });
     }
 
     /// The main process ends, and what it has started with it, or after a while of its own.

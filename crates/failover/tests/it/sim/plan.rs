@@ -119,6 +119,8 @@ pub(crate) enum FaultKind {
     /// The agent is told to end, and ends a while later.
     Leave(usize),
     PauseFailover,
+    /// The cluster is withdrawn, and declared again later.
+    Withdraw,
     Reconfigure(u8),
     Reinit(usize),
     Delays,
@@ -322,7 +324,8 @@ fn fault(rng: &mut Rng, theme: Theme, machines: usize, ttl: u64, heal_at: u64) -
         1 => FaultKind::CutFromGroup(machine),
         _ => FaultKind::Election,
     };
-    let operators = |rng: &mut Rng| match rng.index(6) {
+    let operators = |rng: &mut Rng| match rng.index(7) {
+        6 => FaultKind::Withdraw,
         0 => FaultKind::PauseFailover,
         1 => FaultKind::Reinit(machine),
         2 => FaultKind::Reconfigure(u8::try_from(rng.index(6)).unwrap_or(0)),

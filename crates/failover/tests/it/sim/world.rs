@@ -99,6 +99,8 @@ pub(crate) struct World {
     pub(crate) felled: BTreeSet<u64>,
     /// Epochs whose holder has said that it is done.
     pub(crate) parted: BTreeSet<u64>,
+    /// Epochs that were granted.
+    pub(crate) granted: BTreeSet<u64>,
     /// Epochs that were granted after the holder before had stopped in order.
     pub(crate) handed_over: BTreeSet<u64>,
     /// Who wrote in which epoch while another wrote in a later one.
@@ -143,6 +145,7 @@ impl World {
             last_ack: 0,
             felled: BTreeSet::new(),
             parted: BTreeSet::new(),
+            granted: BTreeSet::new(),
             handed_over: BTreeSet::new(),
             beside: BTreeSet::new(),
             reconciled: BTreeMap::new(),
@@ -207,11 +210,12 @@ impl World {
                 break;
             }
         }
+        let epochs = self.epoch().0;
         Run {
             violation: self.violation,
             events: self.events,
             acked: self.acked.len(),
-            epochs: self.group.table.lease(&self.cluster).map_or(0, |lease| lease.epoch.0),
+            epochs,
             trace: self.trace.unwrap_or_default(),
             digest: self.digest,
         }
@@ -253,6 +257,11 @@ impl World {
         };
         let outcome = self.group.apply(self.now, &ask);
         self.tell(|| format!("admin: {:?}", outcome.answer));
+    }
+
+    /// The latest epoch that was ever granted.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.granted.last().copied().unwrap_or(0))
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -363,6 +372,7 @@ impl World {
             Event::Asked { from, attempt, .. } => {
                 machine.asked.entry((*from, *attempt)).or_insert(now);
             }
+            Event::Leave { .. } => machine.ended = true,
             Event::Answered(outcome) => {
                 if let (Some(served), Some(view)) = (machine.db.primary(), &outcome.view)
                     && served < view.epoch

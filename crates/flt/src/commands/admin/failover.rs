@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::switchover::switchover;
-use self::views::{CandidateView, ClusterView, Done, History, Status, lanes};
+use self::views::{CandidateView, ClusterView, Done, EndingView, History, Status, lanes};
 use super::With;
 use super::context::{Admin, Online, told, usage};
 use crate::config::nearest;
@@ -158,8 +158,17 @@ impl Order {
                 done(&cluster, format!("{} is built anew from the writer", args.node), online)
             }
             Self::Attest(args) => {
-                let cluster = find(&args.cluster, &state)?;
-                let view = view(&cluster, online).await?;
+                // Also of what is not declared any more, if that waits for somebody's word.
+                let views = views(None, online).await?;
+                let ending = views.into_iter().find(|(name, view)| view.withdrawn && name.as_str() == args.cluster);
+                let (cluster, view) = match ending {
+                    Some(ending) => ending,
+                    None => {
+                        let cluster = find(&args.cluster, &state)?;
+                        let view = view(&cluster, online).await?;
+                        (cluster, view)
+                    }
+                };
                 let writer = view.holder.map_or_else(|| "nobody".to_owned(), |holder| called(holder, &state));
                 let question = format!("It must be certain that nothing of {cluster} runs on {writer}.");
                 online.admin.out.confirm_name(&question, &writer, args.yes)?;
@@ -190,7 +199,7 @@ async fn status(args: StatusArgs, state: &FleetState, online: &Online<'_>) -> an
     let wanted: Vec<_> = declared.values().filter(|cluster| only.as_ref().is_none_or(|o| *o == cluster.name)).collect();
     let views = views(only.clone(), online).await;
     let unknown = views.as_ref().err().map(|error| format!("{error:#}"));
-    let views: BTreeMap<ClusterName, View> = views.unwrap_or_default().into_iter().collect();
+    let mut views: BTreeMap<ClusterName, View> = views.unwrap_or_default().into_iter().collect();
     let nodes = wanted.iter().flat_map(|cluster| cluster.names.keys().copied()).collect();
     let reports = reports(nodes, None, online).await?;
     let rows = wanted.into_iter().map(|cluster| {
@@ -209,7 +218,10 @@ async fn status(args: StatusArgs, state: &FleetState, online: &Online<'_>) -> an
         ClusterView::new(cluster, views.get(&cluster.name), holder, candidates.collect())
     });
     let clusters = rows.collect();
-    online.admin.out.view(&Status { clusters, unknown })
+    views.retain(|name, view| view.withdrawn && !declared.contains_key(name));
+    let ending = |(name, view): (&ClusterName, &View)| EndingView::new(name, view, |node| called(node, state));
+    let withdrawn = views.iter().map(ending).collect();
+    online.admin.out.view(&Status { clusters, withdrawn, unknown })
 }
 
 async fn history(args: HistoryArgs, state: &FleetState, online: &Online<'_>) -> anyhow::Result<()> {

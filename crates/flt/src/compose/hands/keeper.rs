@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::detached::Detached;
-use super::{Host, check_path, former, trusted_keys};
+use super::{Host, check_path, former, is_confined, trusted_keys};
 
 /// What the hands run with.
 #[derive(Debug, Clone)]
@@ -97,6 +97,7 @@ pub fn open(store: Arc<Store>, parts: &KeeperParts, stop: CancellationToken) -> 
     let (state, seen) = watch::channel::<Option<Arc<FleetState>>>(None);
     let former = Former { data: parts.data.clone(), node, state: seen.clone() };
     let trusted = move || seen.borrow().as_ref().map(|state| trusted_keys(state, node)).unwrap_or_default();
+    let drivers = crate::compose::failover::drivers_of_hands(&parts.data, &super::keys(&parts.key, &parts.data))?;
     let host = Host {
         data: &parts.data,
         files_root: &parts.files_root,
@@ -107,11 +108,14 @@ pub fn open(store: Arc<Store>, parts: &KeeperParts, stop: CancellationToken) -> 
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
         devices: &[],
-        drivers: None,
+        workloads: drivers.topology(),
     };
     let (fleet, data, patience) = (parts.fleet, parts.data.clone(), parts.patience);
     let options = KeeperOptions { node, fleet, data, patience, clock: crate::compose::system_clock() };
     let keeper = Keeper::open(store, options, link, host.ensemble()?, state, stop)?;
+    if keeper.drive(drivers).is_err() {
+        anyhow::bail!("something drives the workloads of these hands already");
+    }
     let listener = listen(&parts.socket, parts.peer.1);
     let listener = listener.with_context(|| format!("cannot listen at {}", parts.socket.display()))?;
     let admit = Admit::users([parts.peer.0, 0, rustix::process::geteuid().as_raw()]);
@@ -123,8 +127,7 @@ fn here() -> Arc<dyn Checks> {
     let path = check_path();
     let text = path.to_string_lossy().into_owned();
     let checks: Arc<dyn Checks> = Arc::new(HostChecks::new(path));
-    let confined = std::env::var_os("INVOCATION_ID").is_some() && Path::new("/run/systemd/system").is_dir();
-    if confined { Arc::new(Detached::new(checks, text)) } else { checks }
+    if is_confined() { Arc::new(Detached::new(checks, text)) } else { checks }
 }
 
 /// A socket that its group may use, and nobody else; the keeper asks the kernel besides who it is that does.

@@ -19,6 +19,8 @@ pub(super) const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Three agents, a coordinator, and the writer that they keep.
 pub(super) struct Stage {
     pub(super) agents: Vec<Proc>,
+    /// What changes the machines, where that is another process than the agent.
+    pub(super) hands: Vec<Proc>,
     pub(super) coordinator: Proc,
     pub(super) bed: Bed,
 }
@@ -37,7 +39,7 @@ impl Stage {
         let bed = Bed::found();
         let coordinator = bed.start_coordinator();
         let agents = NAMES.map(|name| bed.join(name)).into();
-        Self { agents, coordinator, bed }.declared()
+        Self { agents, hands: Vec::new(), coordinator, bed }.declared()
     }
 
     /// The coordinator on host 0 of a network with 4, and an agent on each other.
@@ -46,10 +48,10 @@ impl Stage {
         let coordinator = bed.start_coordinator();
         let agents = (1..).zip(NAMES);
         let agents = agents.map(|(host, name)| bed.join_by(bed.agent_in(lan.host(host), name), name)).collect();
-        Self { agents, coordinator, bed }.declared()
+        Self { agents, hands: Vec::new(), coordinator, bed }.declared()
     }
 
-    fn declared(self) -> Self {
+    pub(super) fn declared(self) -> Self {
         std::fs::create_dir(self.shared()).unwrap();
         std::fs::write(self.shared().join("writer.sh"), WRITER).unwrap();
         self.declare("");
@@ -59,16 +61,60 @@ impl Stage {
 
     /// Publishes the declaration, with more about the succession.
     pub(super) fn declare(&self, more: &str) {
+        self.declare_for(&NAMES, more);
+    }
+
+    /// The same with these candidates alone.
+    pub(super) fn declare_for(&self, candidates: &[&str], more: &str) {
+        self.write_file(candidates, more, "");
+        let apply = self.bed.admin(["apply", "fleet.toml"]).ok();
+        assert!(apply.contains("converged"), "{apply}");
+    }
+
+    /// Writes the declaration down, with more about the succession and about the service.
+    pub(super) fn write_file(&self, candidates: &[&str], more: &str, service: &str) {
         let (script, shared) = (self.shared().join("writer.sh"), self.shared());
         let text = format!(
             "[group.edge]\non = \"role=edge\"\n\n[group.edge.score.ledger]\nkind = \"service/1\"\n\n\
              [group.edge.score.ledger.spec]\nname = \"ledger\"\n\
-             succession = {{ candidates = [\"a\", \"b\", \"c\"], profile = \"fast\"{more} }}\n\
-             run = {{ program = {{ command = [\"bash\", {script:?}, {shared:?}] }} }}\n"
+             succession = {{ candidates = {candidates:?}, profile = \"fast\"{more} }}\n\
+             run = {{ program = {{ command = [\"bash\", {script:?}, {shared:?}] }} }}\n{service}"
         );
         std::fs::write(self.bed.path().join("fleet.toml"), text).unwrap();
-        let apply = self.bed.admin(["apply", "fleet.toml"]).ok();
-        assert!(apply.contains("converged"), "{apply}");
+    }
+
+    /// Publishes that nothing is to be written any more.
+    pub(super) fn withdraw(&self) {
+        let text = "[group.edge]\non = \"role=edge\"\n\n[group.edge.score.motd]\nkind = \"files/1\"\n\n\
+                    [group.edge.score.motd.spec]\nroot = \"/etc\"\nentries.motd = { content = \"x\", mode = \"0644\" }\n";
+        std::fs::write(self.bed.path().join("fleet.toml"), text).unwrap();
+        let published = self.bed.admin(["apply", "fleet.toml", "--yes", "--no-wait"]).ok();
+        assert!(published.contains("withdrawn"), "{published}");
+    }
+
+    /// Waits until nothing is written, held or told of any more, and no supervisor is left.
+    pub(super) fn wait_until_over(&self) {
+        until("that nobody writes", RECOVERY, || self.writes().map_or(Ok(()), Err));
+        until("that nothing is told of it", RECOVERY, || {
+            let status = self.bed.json(["failover", "status"]);
+            let none = |list: &str| status[list].as_array().is_some_and(Vec::is_empty);
+            if none("clusters") && none("withdrawn") { Ok(()) } else { Err(format!("{status}{}", self.said())) }
+        });
+        for name in NAMES {
+            self.wait_until_forgotten(name);
+        }
+    }
+
+    /// Waits until nothing of it is left on a node but what its driver must not forget.
+    pub(super) fn wait_until_forgotten(&self, node: &str) {
+        let folder = self.folder(node);
+        until(&format!("nothing to be left on {node}"), RECOVERY, || {
+            let mut free = std::process::Command::new("flock");
+            let free = free.arg("--nonblock").arg(folder.join("hold.lock")).arg("true").status().unwrap();
+            let (held, driven) = (!free.success(), folder.join("cluster.json").exists());
+            if held || driven { Err(format!("held: {held}, driven: {driven}{}", self.said())) } else { Ok(()) }
+        });
+        assert!(folder.join("durable.json").exists());
     }
 
     fn shared(&self) -> PathBuf {
@@ -112,7 +158,7 @@ impl Stage {
     /// What the agents said last, for a test that fails.
     fn said(&self) -> String {
         let mut said = String::new();
-        for agent in &self.agents {
+        for agent in self.agents.iter().chain(&self.hands) {
             let text = agent.stderr();
             let lines: Vec<&str> =
                 text.lines().filter(|line| line.contains("failover") || line.contains("hold")).collect();
@@ -129,8 +175,18 @@ impl Stage {
     }
 
     fn hold(&self, node: &str) -> PathBuf {
-        let clusters = std::fs::read_dir(self.bed.data(node).join("failover")).unwrap();
-        clusters.map(|entry| entry.unwrap().path().join("hold")).next().unwrap()
+        self.folder(node).join("hold")
+    }
+
+    /// What is kept of the cluster on a node.
+    pub(super) fn folder(&self, node: &str) -> PathBuf {
+        let clusters = std::fs::read_dir(self.clusters(node)).unwrap();
+        clusters.map(|entry| entry.unwrap().path()).next().unwrap()
+    }
+
+    fn clusters(&self, node: &str) -> PathBuf {
+        let data = if self.hands.is_empty() { self.bed.data(node) } else { self.bed.path().join(node).join("hands") };
+        data.join("failover")
     }
 
     /// The writer's process, as this machine numbers it.
@@ -163,10 +219,10 @@ impl Stage {
     /// Ends all agents in order; nothing may write after that.
     pub(super) fn strike(mut self) {
         self.never_two();
-        for agent in &self.agents {
+        for agent in self.hands.iter().chain(&self.agents) {
             agent.terminate();
         }
-        for agent in &mut self.agents {
+        for agent in self.hands.iter_mut().chain(&mut self.agents) {
             if agent.is_running() {
                 agent.wait(DEADLINE);
             }
@@ -179,8 +235,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         for name in NAMES {
-            let folder = self.bed.data(name).join("failover");
-            for cluster in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            for cluster in std::fs::read_dir(self.clusters(name)).into_iter().flatten().flatten() {
                 if let Ok(pid) = std::fs::read_to_string(cluster.path().join("hold.lock")) {
                     signal_to("KILL", pid.trim());
                 }

@@ -134,6 +134,7 @@ impl Serve<Control> for Told {
             | M::Offer(_)
             | M::Ticket(_)
             | M::Lease(_)
+            | M::SignedLease(_)
             | M::Leases(_)
             | M::Group(_)
             | M::ChangeGroup(_) => {

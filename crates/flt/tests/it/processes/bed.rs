@@ -73,6 +73,12 @@ impl Bed {
         serde_json::from_str(&self.flt().args(["--json", "admin"]).args(words).ok()).unwrap()
     }
 
+    /// A node's key, as leases name it.
+    pub(crate) fn lease_id(&self, name: &str) -> failover::NodeId {
+        let key = protocols::SecretKey::read(&self.data(name).join("key"), || None).unwrap();
+        failover::NodeId::from_bytes(*key.id().as_bytes())
+    }
+
     pub(crate) fn coordinator(&self) -> Program {
         let (listen, metrics) = (self.listen.to_string(), self.metrics.to_string());
         self.flt().named("coordinator").args(["coordinator", "run", "--config", "coordinator/coordinator.toml"]).args([

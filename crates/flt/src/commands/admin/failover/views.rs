@@ -16,6 +16,8 @@ use crate::output::{Style, View};
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
     pub(super) clusters: Vec<ClusterView>,
+    /// What is not declared any more, and has not ended yet.
+    pub(super) withdrawn: Vec<EndingView>,
     /// Why the group says nothing, if it does not.
     pub(super) unknown: Option<String>,
 }
@@ -34,6 +36,20 @@ pub(super) struct ClusterView {
     in_force: bool,
     settings: Settings,
     candidates: Vec<CandidateView>,
+}
+
+/// A cluster that is not declared any more, and that somebody may still be writing in.
+#[derive(Debug, Serialize)]
+pub(super) struct EndingView {
+    cluster: ClusterName,
+    epoch: u64,
+    holder: Option<String>,
+}
+
+impl EndingView {
+    pub(super) fn new(cluster: &ClusterName, view: &LeaseView, called: impl Fn(NodeId) -> String) -> Self {
+        Self { cluster: cluster.clone(), epoch: view.epoch.0, holder: view.holder.map(called) }
+    }
 }
 
 /// How one candidate stands.
@@ -108,6 +124,9 @@ impl ClusterView {
                 };
                 write!(text, "nobody holds it; {holder} {how} in epoch {}", self.epoch.unwrap_or(0)).ok();
             }
+            (None, Some(_)) if self.epoch.unwrap_or(0) > 0 => {
+                text.push_str("nobody has held it since it was declared again");
+            }
             (None, Some(_)) => text.push_str("nobody has held it yet"),
         }
         if self.paused {
@@ -128,6 +147,11 @@ impl View for Status {
 
     fn text(&self, style: &Style) -> String {
         let mut text = String::new();
+        for ending in &self.withdrawn {
+            let holder = ending.holder.as_deref().unwrap_or("its holder");
+            let (cluster, epoch) = (&ending.cluster, ending.epoch);
+            writeln!(text, "{cluster}: not declared any more; {holder} has not said yet that it stopped in epoch {epoch}").ok();
+        }
         if self.clusters.is_empty() {
             text.push_str("nothing with one writer is declared\n");
         }

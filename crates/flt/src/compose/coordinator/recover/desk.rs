@@ -100,6 +100,7 @@ impl mesh::rpc::Serve<Control> for Desk {
             M::Provide(m) => m.tx.send(Err(busy())).await,
             M::Ticket(m) => m.tx.send(Err(busy())).await,
             M::Lease(m) => m.tx.send(Err(no_leases())).await,
+            M::SignedLease(m) => m.tx.send(Err(no_leases())).await,
             M::Leases(m) => m.tx.send(Err(no_leases())).await,
             M::Group(m) => m.tx.send(Err(busy())).await,
             M::ChangeGroup(m) => m.tx.send(Err(ChangeError::Refused(busy().to_string()))).await,

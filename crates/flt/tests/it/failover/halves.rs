@@ -1,0 +1,145 @@
+//! Nodes whose agents are two processes: the half with root drives, the other one carries, and either may die.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::PathBuf;
+
+use testkit::{DEADLINE, Proc, Program, flt_binary, until};
+
+use super::stage::{NAMES, RECOVERY, Stage, TTL};
+use crate::processes::bed::{Bed, ready};
+
+/// A user that nothing else on this machine runs as.
+const USER: u32 = 64_713;
+/// What these tests need: root, to become somebody else.
+const TOOLS: &[&str] = &["setpriv"];
+
+/// Three nodes, each of two processes.
+fn set() -> Stage {
+    let bed = Bed::found();
+    fs::set_permissions(bed.path(), Permissions::from_mode(0o755)).unwrap();
+    let binary = bed.path().join("flt");
+    if fs::hard_link(flt_binary(), &binary).is_err() {
+        fs::copy(flt_binary(), &binary).unwrap();
+    }
+    let coordinator = bed.start_coordinator();
+    let (hands, agents) = NAMES.map(|name| join(&bed, name)).into_iter().unzip();
+    Stage { agents, hands, coordinator, bed }.declared()
+}
+
+fn node(bed: &Bed, name: &str) -> PathBuf {
+    bed.path().join(name)
+}
+
+fn join(bed: &Bed, name: &str) -> (Proc, Proc) {
+    let (ticket, node) = (bed.invite(), node(bed, name));
+    fs::create_dir_all(bed.root(name)).unwrap();
+    let (file, socket) = (node.join("ticket"), node.join("hands.sock"));
+    fs::write(&file, &ticket).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let user = USER.to_string();
+    let hands = bed.flt().named(format!("hands of {name}")).args(["agent", "hands", "--hands-user", &user]);
+    let hands = hands.arg("--hands").arg(&socket).arg("--hands-data").arg(node.join("hands"));
+    let hands = hands.arg("--ticket-file").arg(file).arg("--files-root").arg(bed.root(name)).spawn();
+    ready(&hands);
+
+    let home = node.join("of-the-other");
+    let (data, key) = (home.join("data"), home.join("key"));
+    fs::create_dir_all(&data).unwrap();
+    fs::copy(node.join("hands/key"), &key).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o400)).unwrap();
+    for own in [&home, &data, &key] {
+        chown(own, Some(USER), Some(USER)).unwrap();
+    }
+    let half = Program::new("setpriv").named(name).args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
+    let half = half.args(["--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all"]).arg(bed.path().join("flt"));
+    let half = half.args(["agent", "run", "--name", name, "--listen", "127.0.0.1:0", "--metrics", "off"]);
+    let half = half.args(["--heartbeat-seconds", "2", "--join", &ticket, "--data"]).arg(data);
+    let half = half.arg("--key-file").arg(key).arg("--hands").arg(socket).arg("--files-root").arg(bed.root(name));
+    let half = half.env("HOME", &home).folder("/");
+    let half = ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "RUST_BACKTRACE", "RUST_LOG", "FLT_LOG", "NOTIFY_SOCKET"]
+        .into_iter()
+        .fold(half, Program::without_env)
+        .spawn();
+    half.wait_for("joined the fleet");
+    until(&format!("the facts of {name}"), DEADLINE, || {
+        let node = bed.json(["node", "show", name]);
+        if node["facts"]["kinds"].is_array() { Ok(()) } else { Err((node, hands.stderr(), half.stderr())) }
+    });
+    (hands, half)
+}
+
+fn place(name: &str) -> usize {
+    NAMES.iter().position(|known| *known == name).unwrap()
+}
+
+#[test]
+fn two_processes_keep_one_writer_whichever_dies() {
+    if !testkit::require("two_processes_keep_one_writer_whichever_dies", TOOLS) {
+        return;
+    }
+    let mut stage = set();
+    let first = stage.writes().unwrap();
+    let status = stage.bed.admin(["failover", "status"]).ok();
+    assert!(status.contains(&format!("service/ledger: {} holds epoch {}", first.node, first.epoch)), "{status}");
+    assert!(status.contains("serving") && status.contains("following") && status.contains(" left"), "{status}");
+
+    // Whoever carries dies and is back within the lease: nothing happens.
+    stage.agents[place(&first.node)].kill();
+    stage.agents[place(&first.node)].restart();
+    let begun = std::time::Instant::now();
+    until("two ttls", DEADLINE, || {
+        assert!(stage.lines().iter().all(|line| line.epoch == first.epoch), "somebody took over");
+        if begun.elapsed() > TTL * 2 { Ok(()) } else { Err("") }
+    });
+    assert_eq!(stage.writes().map(|line| line.node), Ok(first.node.clone()));
+
+    // It dies for good: root's half ends its writer by its own clock, and another writes.
+    stage.agents[place(&first.node)].kill();
+    let second = stage.writer_after(first.epoch);
+    assert_ne!(second.node, first.node);
+    stage.never_two();
+    stage.agents[place(&first.node)].restart();
+    ready(&stage.agents[place(&first.node)]);
+
+    // Root's half dies: what it held ends with its lease.
+    stage.hands[place(&second.node)].kill();
+    let third = stage.writer_after(second.epoch);
+    assert_ne!(third.node, second.node);
+    stage.never_two();
+    stage.hands[place(&second.node)].restart();
+    ready(&stage.hands[place(&second.node)]);
+
+    // In order, through both.
+    let to = NAMES.into_iter().find(|name| *name != third.node).unwrap();
+    until("a switchover", RECOVERY, || {
+        let moved = stage.bed.admin(["failover", "switchover", "service/ledger", "--to", to]).run();
+        if moved.code == Some(0) { Ok(()) } else { Err(moved.stderr) }
+    });
+    assert_eq!(stage.writer_after(third.epoch).node, to);
+    let last = stage.writes().unwrap();
+    stage.withdraw();
+    stage.wait_until_over();
+    stage.declare("");
+    stage.writer_after(last.epoch);
+    stage.strike();
+}
+
+#[test]
+fn the_coordinators_end_fences_nobody_while_candidates_of_two_processes_promise() {
+    if !testkit::require("the_coordinators_end_fences_nobody_while_candidates_of_two_processes_promise", TOOLS) {
+        return;
+    }
+    let mut stage = set();
+    let first = stage.writes().unwrap();
+    stage.coordinator.kill();
+    let down = std::time::Instant::now();
+    until("three ttls", DEADLINE, || {
+        let line = stage.writes()?;
+        assert_eq!((&line.node, line.epoch), (&first.node, first.epoch));
+        if down.elapsed() > TTL * 3 { Ok(()) } else { Err(String::new()) }
+    });
+    stage.coordinator.restart();
+    ready(&stage.coordinator);
+    stage.strike();
+}
