@@ -153,8 +153,11 @@ impl Drivers {
             let unwanted = |name: &ClusterName, running: &Running| {
                 wanted.get(name).is_none_or(|cluster| cluster.kind != running.kind) && !unclear.contains(name)
             };
-            let names: Vec<ClusterName> =
-                running.iter().filter(|(n, r)| r.task.is_finished() || unwanted(n, r)).map(|(n, _)| n.clone()).collect();
+            let names: Vec<ClusterName> = running
+                .iter()
+                .filter(|(n, r)| r.task.is_finished() || unwanted(n, r))
+                .map(|(n, _)| n.clone())
+                .collect();
             for (name, running) in names.into_iter().filter_map(|name| running.remove_entry(&name)) {
                 if running.task.is_finished() { broken.push((name, running.task)) } else { over.push((name, running)) }
             }
@@ -217,18 +220,23 @@ impl Drivers {
             return Err("what was declared under this name before is about to end".into());
         }
         let name = cluster.name.clone();
-        let begun = self.begin(carrier, cluster).await?;
+        let begun = self.begin(carrier, cluster, CancellationToken::new()).await?;
         lock(&self.running).insert(name, begun);
         Ok(())
     }
 
     /// Opens a driver. What runs is fenced first.
-    async fn begin(&self, carrier: &Arc<dyn Carrier>, cluster: Arc<Cluster>) -> Result<Running, String> {
+    async fn begin(
+        &self,
+        carrier: &Arc<dyn Carrier>,
+        cluster: Arc<Cluster>,
+        withdrawn: CancellationToken,
+    ) -> Result<Running, String> {
         let opener = self.options.workloads.iter().find(|opener| opener.kind() == cluster.kind);
         let opener = opener.ok_or_else(|| format!("this node plays no `{}`", cluster.kind))?;
         let (inbox, notes) = mpsc::channel(INBOX_MAX);
         let (told, report) = watch::channel(None);
-        let (stop, withdrawn) = (CancellationToken::new(), CancellationToken::new());
+        let stop = CancellationToken::new();
         let parts = driver::Parts {
             carrier: Arc::clone(carrier),
             cluster: Arc::clone(&cluster),
@@ -304,7 +312,8 @@ impl Agent {
         let nobody = || Denied::NotAllowed(format!("be a candidate of `{}`", question.cluster));
         let workloads = self.workloads().ok_or_else(nobody)?;
         workloads.promise(caller, question.clone()).await?;
-        Ok(PromiseWord { fleet: self.options.ticket.fleet, holder: caller, question: &question }.sign(&self.options.key))
+        Ok(PromiseWord { fleet: self.options.ticket.fleet, holder: caller, question: &question }
+            .sign(&self.options.key))
     }
 
     /// How the clusters stand here.

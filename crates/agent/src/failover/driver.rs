@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use failover::{
-    Attempt, Command, Epoch, Event, FlightRecorder, Happening, LocalTime, Node, NodeId, Phase, Refusal, Span,
-    Stand, SyncSet, View,
+    Attempt, Command, Epoch, Event, FlightRecorder, Happening, LocalTime, Node, NodeId, Phase, Refusal, Span, Stand,
+    SyncSet, View,
 };
 use protocols::node::{ALARMS_MAX, AskPromise, DriverReport};
 use scores::failover::{Cluster, lease_id};
@@ -75,8 +75,10 @@ impl Driver {
         folder.begin(&parts.cluster).map_err(failed)?;
         let jobs = Jobs::new(parts.cluster.name.clone(), workload, parts.inbox.clone());
         let mut node = Node::start(me, durable, now());
-        // Coordinators could go by others than were signed.
-        node.handle(now(), Event::Declared(Arc::clone(&parts.cluster.settings)));
+        // Coordinators could go by others than were signed; what only ends needs none.
+        if !parts.withdrawn.is_cancelled() {
+            node.handle(now(), Event::Declared(Arc::clone(&parts.cluster.settings)));
+        }
         Ok(Self {
             node,
             recorder: folder.recorder(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use scores::failover::{Cluster, Declared};
+use tokio_util::sync::CancellationToken;
 
 use super::store::Folder;
 use super::{Carrier, Drivers, lock};
@@ -24,8 +25,9 @@ impl Drivers {
     async fn end_left(&self, carrier: &Arc<dyn Carrier>, cluster: Cluster) -> Result<(), String> {
         let name = cluster.name.clone();
         tracing::info!(cluster = %name, "withdrawn while no agent ran: it is ended");
-        let running = self.begin(carrier, Arc::new(cluster)).await?;
-        running.withdrawn.cancel();
+        let withdrawn = CancellationToken::new();
+        withdrawn.cancel();
+        let running = self.begin(carrier, Arc::new(cluster), withdrawn).await?;
         running.stop.cancel();
         lock(&self.ending).insert(name, running.task);
         Ok(())

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use failover::{Attempt, ClusterName, Outcome, Request};
-use protocols::{Client, NodeId, Signature};
 use protocols::control::{Control, Lease, LeaseError, SignedLease};
 use protocols::lease_word::LeaseWord;
 use protocols::node::AskPromise;
+use protocols::{Client, NodeId, Signature};
 use tokio::time::timeout;
 
 use crate::agent::{Agent, lock};

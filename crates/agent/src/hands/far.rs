@@ -16,10 +16,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::leases::Porter;
 use super::wire::{
     self, Answer, CHUNK_BYTES_MAX, GREETING_DEADLINE, Greeting, PROTOCOL, Say, Unfetched, Welcome, WireError, Word,
 };
-use super::leases::Porter;
 use super::{Hands, Told};
 use crate::agent::{Agent, lock};
 use crate::failover::Workloads;

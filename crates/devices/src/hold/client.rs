@@ -79,16 +79,31 @@ impl HoldClient {
 
     /// Starts a supervisor; one that is not needed, because another has the lock, ends by itself.
     fn spawn(&self) -> io::Result<()> {
-        let mut command = if self.parts.detached { detached(&self.parts.program) } else { Command::new(&self.parts.program) };
+        let program = &self.parts.program;
+        let mut child =
+            self.command(if self.parts.detached { detached(program) } else { Command::new(program) }).spawn()?;
+        let direct = self.parts.detached.then(|| self.command(Command::new(program)));
+        tokio::spawn(async move {
+            let ended = child.wait().await;
+            let Some(mut direct) = direct.filter(|_| !ended.is_ok_and(|status| status.success())) else { return };
+            // Better one that ends with this unit than none.
+            tracing::error!("systemd does not start the supervisor of a workload: it runs in this unit");
+            match direct.spawn() {
+                Ok(mut child) => drop(child.wait().await),
+                Err(error) => tracing::error!(%error, "the supervisor of a workload does not start"),
+            }
+        });
+        Ok(())
+    }
+
+    fn command(&self, mut command: Command) -> Command {
         command.args(["agent", "hold", "--socket"]).arg(&self.parts.socket);
         if let Some(unit) = &self.parts.unit {
             command.args(["--unit", unit]);
         }
         // Its own group: what ends the agent by its terminal must not end it at the same time.
         command.stdin(Stdio::null()).process_group(0).kill_on_drop(false);
-        let mut child = command.spawn()?;
-        tokio::spawn(async move { child.wait().await });
-        Ok(())
+        command
     }
 
     /// Ends the supervisor itself, wherever it hangs. What it held ends with it.

@@ -93,7 +93,8 @@ impl Service {
         let cluster = self.parts.cluster.as_str().to_owned();
         let named = [("FLT_CLUSTER", cluster), ("FLT_ROLE", role.to_owned()), ("FLT_EPOCH", epoch)];
         let named = named.into_iter().chain([("FLT_NODE", self.parts.me.name.to_string())]);
-        let secrets = (!self.score().secrets.is_empty()).then(|| ("FLT_SECRETS", self.secrets.folder().display().to_string()));
+        let secrets =
+            (!self.score().secrets.is_empty()).then(|| ("FLT_SECRETS", self.secrets.folder().display().to_string()));
         let named = named.chain(secrets);
         named.map(|(name, value)| (name.to_owned(), value)).collect()
     }

@@ -138,3 +138,6 @@ const VALID: Duration = Duration::from_secs(397 * 24 * 3600);
 const RENEWED_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How far the clocks of other nodes may be behind.
 const BACKDATED: Duration = Duration::from_secs(2 * 24 * 3600);
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use super::request::{Author, FenceProof};
 use super::sync::SyncSet;
 use crate::ids::{Attempt, Epoch, NodeId, Position, Round};
 use crate::mutation::{Mutation, Mutations};
-use crate::settings::{Promotion, Settings};
+use crate::settings::{FailoverStrategy, Promotion, Settings};
 use crate::time::LogTime;
 
 /// How a lease stands.
@@ -195,7 +195,9 @@ impl Lease {
 
     /// Whether the cluster is withdrawn and nobody can be writing: there is nothing to be told of it.
     pub fn is_over(&self, now: LogTime) -> bool {
-        let silent = !self.paused && self.may_succeed_silence(now, Mutations::NONE);
+        // Who may serve on without a lease may do so in silence.
+        let ends = !self.paused && self.settings.strategy == FailoverStrategy::AbsoluteConsistency;
+        let silent = ends && self.may_succeed_silence(now, Mutations::NONE);
         self.withdrawn && (self.phase != Phase::Held || silent)
     }
 

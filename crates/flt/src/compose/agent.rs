@@ -131,7 +131,11 @@ pub async fn start_with(parts: AgentParts, hands: Option<PathBuf>) -> anyhow::Re
     });
     let fetcher = Fetcher::new(Arc::clone(&uplink) as Arc<dyn Uplink>);
     // Behind a socket, the hands have drivers of their own.
-    let drivers = if hands.is_none() { super::failover::drivers(&parts.data, &super::hands::keys(&parts.key, &parts.data)).map(Some) } else { Ok(None) };
+    let drivers = if hands.is_none() {
+        super::failover::drivers(&parts.data, &super::hands::keys(&parts.key, &parts.data)).map(Some)
+    } else {
+        Ok(None)
+    };
     let opened = drivers.and_then(|drivers| {
         let role = open(&parts, store, &uplink, fetcher, &late, (hands, drivers.as_deref()))?;
         Ok((role, drivers))

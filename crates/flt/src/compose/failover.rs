@@ -16,19 +16,23 @@ use scores::{Player, Registry};
 
 /// Drivers that keep what they need below this folder, and open secrets with the node's keys.
 pub(super) fn drivers(data: &Path, keys: &[SecretKey]) -> anyhow::Result<Arc<Drivers>> {
-    made(data, keys, Place::default())
+    made(data, keys, Place { detached: detaches(), networkless: false })
 }
 
 /// The same for hands in a process of their own, which systemd may have confined.
 pub(super) fn drivers_of_hands(data: &Path, keys: &[SecretKey]) -> anyhow::Result<Arc<Drivers>> {
-    let confined = super::hands::is_confined();
-    made(data, keys, Place { detached: confined, networkless: confined && !has_network() })
+    made(data, keys, Place { detached: detaches(), networkless: super::hands::is_confined() && !has_network() })
+}
+
+/// Whether systemd is to start supervisors: with the unit that the agent is, systemd ends everything in it.
+fn detaches() -> bool {
+    super::hands::is_confined() && rustix::process::geteuid().is_root()
 }
 
 /// Where workloads are driven.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Place {
-    /// In a unit whose bonds must not be the workload's.
+    /// In a unit whose bonds and whose end must not be the workload's.
     detached: bool,
     /// Where no client could reach a route.
     networkless: bool,

@@ -32,9 +32,8 @@ impl Keeper {
     pub async fn run(self: &Arc<Self>, listener: UnixListener, admit: Admit) {
         let recovering = Arc::clone(self);
         self.plays.spawn(async move { recovering.recover().await });
-        let driving = self.drivers.get().map(|drivers| {
-            tokio::spawn(Arc::clone(drivers).run(self.carrier(), self.stop.clone()))
-        });
+        let driving =
+            self.drivers.get().map(|drivers| tokio::spawn(Arc::clone(drivers).run(self.carrier(), self.stop.clone())));
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut number = 0;
         loop {
@@ -96,7 +95,9 @@ impl Keeper {
     async fn attend(self: &Arc<Self>, stream: UnixStream, number: u64) {
         let (mut reader, mut writer) = stream.into_split();
         match timeout(GREETING_DEADLINE, self.greet(&mut reader, &mut writer)).await {
-            Ok(Ok(Some(Greeted { version, leases: false }))) => tracing::info!(version, "the network half is connected"),
+            Ok(Ok(Some(Greeted { version, leases: false }))) => {
+                tracing::info!(version, "the network half is connected")
+            }
             Ok(Ok(Some(Greeted { version, leases: true }))) => {
                 tracing::info!(version, "the network half carries what is asked about leases");
                 let Some(drivers) = self.drivers.get() else { return };

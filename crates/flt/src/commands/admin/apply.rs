@@ -132,7 +132,10 @@ async fn run_online(
     let gone: Vec<String> =
         plan.changes.iter().filter(|c| c.action == Action::Withdraw).map(|c| c.name.to_string()).collect();
     if !gone.is_empty() {
-        let question = format!("This withdraws {}; nodes keep what they have, and stop workloads with one writer.", gone.join(", "));
+        let question = format!(
+            "This withdraws {}; nodes keep what they have, and stop workloads with one writer.",
+            gone.join(", ")
+        );
         out.confirm_name(&question, state.name().as_str(), args.yes)?;
     }
     hand_over(&plan.uploads(), online).await?;

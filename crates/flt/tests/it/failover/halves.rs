@@ -52,7 +52,8 @@ fn join(bed: &Bed, name: &str) -> (Proc, Proc) {
         chown(own, Some(USER), Some(USER)).unwrap();
     }
     let half = Program::new("setpriv").named(name).args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
-    let half = half.args(["--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all"]).arg(bed.path().join("flt"));
+    let half =
+        half.args(["--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all"]).arg(bed.path().join("flt"));
     let half = half.args(["agent", "run", "--name", name, "--listen", "127.0.0.1:0", "--metrics", "off"]);
     let half = half.args(["--heartbeat-seconds", "2", "--join", &ticket, "--data"]).arg(data);
     let half = half.arg("--key-file").arg(key).arg("--hands").arg(socket).arg("--files-root").arg(bed.root(name));

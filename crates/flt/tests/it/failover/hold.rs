@@ -17,7 +17,8 @@ struct Held {
 impl Held {
     fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("flt-hold-").tempdir().unwrap();
-        let parts = HoldClientParts { socket: folder.path().join("hold"), unit: None, program: flt_binary(), detached: false };
+        let parts =
+            HoldClientParts { socket: folder.path().join("hold"), unit: None, program: flt_binary(), detached: false };
         Self { client: HoldClient::new(parts), folder }
     }
 

@@ -3,6 +3,7 @@
 
 mod bed;
 mod split;
+mod units;
 
 use std::time::Duration;
 

@@ -150,7 +150,11 @@ impl View for Status {
         for ending in &self.withdrawn {
             let holder = ending.holder.as_deref().unwrap_or("its holder");
             let (cluster, epoch) = (&ending.cluster, ending.epoch);
-            writeln!(text, "{cluster}: not declared any more; {holder} has not said yet that it stopped in epoch {epoch}").ok();
+            writeln!(
+                text,
+                "{cluster}: not declared any more; {holder} has not said yet that it stopped in epoch {epoch}"
+            )
+            .ok();
         }
         if self.clusters.is_empty() {
             text.push_str("nothing with one writer is declared\n");
