@@ -5,6 +5,7 @@ mod fence;
 mod follow;
 mod gate;
 mod resume;
+mod roles;
 mod route;
 mod sync;
 mod tls;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use devices::postgres::{Acks, Instance, Place, Setup, make_authority};
 use failover::{Epoch, LocalTime, Span};
-use protocols::Name;
+use protocols::{Name, SecretKey};
 use rustix::process::{Pid, Signal, kill_process};
 use scores::postgres::PostgresScore;
 use scores::workload::{Hold, HookEnd, Nudge, Program};
@@ -78,13 +78,19 @@ impl Cluster {
         let kept = self.dir.path().join(format!("kept-{name}"));
         std::fs::create_dir_all(&kept).unwrap();
         let instance = Instance::open(setup, &kept, Arc::clone(&hold) as Arc<dyn Hold>).await.unwrap();
-        let node = Node { name: name.parse().unwrap(), instance: Arc::new(instance), hold, folder, address };
+        let instance = Arc::new(instance.with_keys(Arc::from([key()])));
+        let node = Node { name: name.parse().unwrap(), instance, hold, folder, address };
         self.nodes.insert(name, node);
     }
 
     pub(super) fn node(&self, name: &str) -> &Node {
         &self.nodes[name]
     }
+}
+
+/// The key that secrets are sealed to here.
+pub(super) fn key() -> SecretKey {
+    SecretKey::from_seed(&[7; 32])
 }
 
 impl Drop for Cluster {
