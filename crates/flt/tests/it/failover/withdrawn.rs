@@ -8,28 +8,26 @@ use crate::processes::bed::ready;
 #[test]
 fn what_is_withdrawn_ends_and_is_declared_again_with_a_later_epoch() {
     let stage = Stage::set();
-    let first = stage.writes().unwrap();
     stage.withdraw();
     stage.wait_until_over();
     stage.never_two();
     let known = stage.bed.admin(["failover", "status"]).ok();
     assert!(!known.contains("service/ledger"), "{known}");
-    let last = stage.lines().pop().unwrap();
-    assert_eq!(last.epoch, first.epoch, "nobody took over from who was told to stop");
 
+    let last = stage.lines().pop().unwrap();
     stage.declare("");
-    let second = stage.writer_after(first.epoch);
-    assert_eq!(second.epoch, first.epoch + 1);
+    stage.writer_after(last.epoch);
     stage.strike();
 }
 
 #[test]
 fn what_is_withdrawn_while_no_agent_runs_is_ended_by_the_next() {
     let mut stage = Stage::set();
-    let first = stage.writes().unwrap();
     for agent in &mut stage.agents {
         agent.kill();
     }
+    until("that nobody writes", RECOVERY, || stage.writes().map_or(Ok(()), Err));
+    let last = stage.lines().pop().unwrap();
     stage.withdraw();
     for agent in &mut stage.agents {
         agent.restart();
@@ -37,7 +35,7 @@ fn what_is_withdrawn_while_no_agent_runs_is_ended_by_the_next() {
     }
     stage.wait_until_over();
     stage.declare("");
-    stage.writer_after(first.epoch);
+    stage.writer_after(last.epoch);
     stage.strike();
 }
 
