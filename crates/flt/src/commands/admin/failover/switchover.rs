@@ -110,6 +110,7 @@ mod tests {
             sync_joint: false,
             reported: false,
             rebuild: None,
+            withdrawn: false,
         }
     }
 
