@@ -25,12 +25,12 @@ impl Folder {
     pub(super) fn left(root: &Path) -> Vec<Cluster> {
         let folders = std::fs::read_dir(root).into_iter().flatten().flatten();
         let left = folders.filter_map(|folder| std::fs::read(folder.path().join(CLUSTER)).ok());
-        left.filter_map(|bytes| serde_json::from_slice(&bytes).ok()).collect()
+        left.filter_map(|bytes| postcard::from_bytes(&bytes).ok()).collect()
     }
 
     /// Remembers what is driven, so that it is ended even if it is withdrawn while nothing runs that could hear of it.
     pub(super) fn begin(&self, cluster: &Cluster) -> io::Result<()> {
-        durable::write(&self.path.join(CLUSTER), &serde_json::to_vec(cluster).map_err(io::Error::other)?)
+        durable::write(&self.path.join(CLUSTER), &postcard::to_stdvec(cluster).map_err(io::Error::other)?)
     }
 
     /// Nothing of it is left. What the node must not forget stays.
@@ -70,8 +70,41 @@ impl Folder {
 }
 
 /// What is driven.
-const CLUSTER: &str = "cluster.json";
+const CLUSTER: &str = "driven";
 /// What the node must not forget.
 const DURABLE: &str = "durable.json";
 /// The flight recorder.
 const FLIGHT: &str = "flight.json";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use failover::settings::Candidate;
+    use failover::{NodeId, Settings, Workload};
+
+    use super::*;
+
+    #[test]
+    fn what_is_driven_is_found_again_until_it_has_ended() {
+        let root = tempfile::tempdir().unwrap();
+        let node = NodeId::from_bytes([7; 32]);
+        let settings = Settings::fast(Workload::Service, vec![Candidate { node, priority: 1 }]);
+        let cluster = Cluster {
+            name: "service/a".to_owned().try_into().unwrap(),
+            kind: "service/1".parse().unwrap(),
+            generation: 3,
+            payload: "{}".into(),
+            names: [(node, "a".parse().unwrap())].into(),
+            settings: Arc::new(settings),
+        };
+        let folder = Folder::open(root.path(), &cluster.name).unwrap();
+        assert_eq!(Folder::left(root.path()), []);
+        folder.begin(&cluster).unwrap();
+        folder.begin(&cluster).unwrap();
+        assert_eq!(Folder::left(root.path()), [cluster]);
+        folder.end().unwrap();
+        folder.end().unwrap();
+        assert_eq!(Folder::left(root.path()), []);
+    }
+}

@@ -54,7 +54,7 @@ fn a_service_has_its_secret_while_it_runs() {
     stage.wait_until_over();
     assert!(!token.parent().unwrap().exists(), "it is left behind");
     for name in super::stage::NAMES {
-        for file in ["cluster.json", "durable.json", "flight.json"] {
+        for file in ["driven", "durable.json", "flight.json"] {
             let kept = fs::read(stage.folder(name).join(file)).unwrap_or_default();
             assert!(!String::from_utf8_lossy(&kept).contains("swordfish"), "{file} of {name}");
         }

@@ -111,7 +111,7 @@ impl Stage {
         until(&format!("nothing to be left on {node}"), RECOVERY, || {
             let mut free = std::process::Command::new("flock");
             let free = free.arg("--nonblock").arg(folder.join("hold.lock")).arg("true").status().unwrap();
-            let (held, driven) = (!free.success(), folder.join("cluster.json").exists());
+            let (held, driven) = (!free.success(), folder.join("driven").exists());
             if held || driven { Err(format!("held: {held}, driven: {driven}{}", self.said())) } else { Ok(()) }
         });
         assert!(folder.join("durable.json").exists());
