@@ -20,7 +20,8 @@ pub(super) struct Pending {
     pub(super) kind: Kind,
 }
 
-/// What a request is for; each is repeated once in a renewal interval, under a new name.
+/// What a request is for; each is repeated once in a renewal interval, under a new name, and [`Kind::Acquire`] four times:
+/// nobody writes meanwhile, and what it waits for is another candidate's report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     Beat,
@@ -49,12 +50,13 @@ impl Node {
         if self.retry.get(&kind).is_some_and(|at| *at > self.now) {
             return false;
         }
-        let next = self.now + self.renew_every();
+        let every = self.renew_every();
+        let next = self.now + if kind == Kind::Acquire { every.part(4) } else { every };
         self.retry.insert(kind, next);
         true
     }
 
-    /// Asks the group, unless it was asked the same less than a renewal interval ago.
+    /// Asks the group, unless it is too early to ask the same again.
     pub(super) fn ask_group(&mut self, kind: Kind, request: Request) {
         if !self.is_due(kind) {
             return;
