@@ -92,8 +92,11 @@ pub(crate) struct Login {
     /// How many channels a connection may have.
     limit: usize,
     /// Channels that are open, and whether there is a shell or NETCONF on them.
-    channels: HashMap<ChannelId, Option<(Speech, mpsc::Sender<Vec<u8>>)>>,
+    channels: HashMap<ChannelId, Option<Line>>,
 }
+
+/// What is spoken on a channel, and where goes what comes on it.
+type Line = (Speech, mpsc::Sender<Vec<u8>>);
 
 /// What is spoken on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

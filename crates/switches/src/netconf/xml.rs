@@ -17,7 +17,7 @@ pub struct Element {
     /// Attributes without a namespace.
     attributes: Vec<(String, String)>,
     text: String,
-    children: Vec<Element>,
+    children: Vec<Self>,
 }
 
 impl Element {

@@ -9,7 +9,7 @@ pub(super) struct Tag {
     pub(super) name: String,
     attributes: Vec<(String, String)>,
     pub(super) text: String,
-    pub(super) children: Vec<Tag>,
+    pub(super) children: Vec<Self>,
 }
 
 impl Tag {

@@ -96,7 +96,7 @@ impl Keeper {
         let (mut reader, mut writer) = stream.into_split();
         match timeout(GREETING_DEADLINE, self.greet(&mut reader, &mut writer)).await {
             Ok(Ok(Some(Greeted { version, leases: false }))) => {
-                tracing::info!(version, "the network half is connected")
+                tracing::info!(version, "the network half is connected");
             }
             Ok(Ok(Some(Greeted { version, leases: true }))) => {
                 tracing::info!(version, "the network half carries what is asked about leases");
