@@ -35,7 +35,7 @@ def timed(work):
 
 
 logins = []
-for _ in range(5):
+for _ in range(3):
     switch, took = timed(connect)
     logins.append(took)
     switch.disconnect()

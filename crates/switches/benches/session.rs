@@ -20,9 +20,9 @@ use switchsim::Profile;
 use crate::bed::Bed;
 
 /// Commands that are timed.
-const COMMANDS: u32 = 300;
+const COMMANDS: u32 = 100;
 /// How often the LAG is made.
-const ROUNDS: u32 = 10;
+const ROUNDS: u32 = 5;
 
 /// What one side took.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ fn count_parsers() {
 async fn ours(profile: Profile) -> Took {
     let bed = Bed::new(profile).await;
     let mut logins = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..3 {
         bed.device.close().await;
         let since = Instant::now();
         bed.device.show("clock").await.unwrap();

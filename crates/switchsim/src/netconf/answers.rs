@@ -226,4 +226,4 @@ const LAGS: &str = "urn:brocade.com:mgmt:brocade-lag";
 const FABRIC: &str = "urn:brocade.com:mgmt:brocade-fabric-service";
 
 /// Entries of a page, when nothing else is said.
-const PAGE: usize = 64;
+const PAGE: usize = 128;

@@ -81,8 +81,8 @@ fn it_is_the_switch_of_the_command_line() {
     let more = "<get-interface-detail><last-rcvd-interface><interface-type>tengigabitethernet</interface-type>\
         <interface-name>1/0/1</interface-name></last-rcvd-interface></get-interface-detail>";
     let page = ask(&mut peer, more);
-    assert_eq!(page.matches("<interface ").count(), 64, "{page}");
-    assert!(page.contains("<interface-name>1/0/2<") && page.contains(">true</has-more>"), "{page}");
+    assert_eq!(page.matches("<interface ").count(), 96, "95 ports and the port-channel: {page}");
+    assert!(page.contains("<interface-name>1/0/2<") && page.contains(">false</has-more>"), "{page}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ async fn netmiko_drives_network_os() {
 /// What ncclient sees of a switch with VLANs and a port-channel, however it speaks.
 async fn asked_by_netconf(netconf: NastyNetconf) -> Option<serde_json::Value> {
     let base = if netconf.base_1_0 { vec!["1.0"] } else { vec!["1.0", "1.1"] };
-    let (page, extra) = (netconf.page.unwrap_or(64), if netconf.extra { 3 } else { 0 });
+    let (page, extra) = (netconf.page.unwrap_or(128), if netconf.extra { 3 } else { 0 });
     let sim = Sim::start(Profile::nos().nasty(Nasty { netconf, ..Nasty::default() })).await.unwrap();
     let told = sim.configure(&[
         "interface vlan 10",

@@ -242,37 +242,68 @@ async fn while_a_port_is_set_on_network_os() {
     set(Profile::nos(), "te1/0/5").await;
 }
 
-fn all() -> [(Profile, &'static str); 3] {
-    [(Profile::fastiron_8030(), "1/1/1"), (Profile::fastiron_8095(), "1/1/1"), (Profile::nos(), "te1/0/1")]
+async fn vlan_made(profile: Profile) {
+    everywhere(profile, nothing, &vlan(10, Some("servers"))).await;
+}
+
+async fn vlan_removed(profile: Profile) {
+    let there = async |bed: &Bed| {
+        bed.play(&vlan(10, Some("servers")), 1).await;
+    };
+    everywhere(profile, there, &VlanScore { absent: true, ..vlan(10, None) }).await;
+}
+
+async fn fenced(profile: Profile, port: &str) {
+    let fence = |fenced| PortFenceScore { device: device(), port: port.parse().unwrap(), fenced };
+    let open = async |bed: &Bed| {
+        bed.play(&fence(false), 1).await;
+    };
+    everywhere(profile, open, &fence(true)).await;
 }
 
 #[tokio::test]
-async fn while_a_vlan_is_made() {
-    for (profile, _) in all() {
-        everywhere(profile, nothing, &vlan(10, Some("servers"))).await;
-    }
+async fn while_a_vlan_is_made_in_the_old_syntax() {
+    vlan_made(Profile::fastiron_8030()).await;
 }
 
 #[tokio::test]
-async fn while_a_vlan_is_removed() {
-    for (profile, _) in all() {
-        let there = async |bed: &Bed| {
-            bed.play(&vlan(10, Some("servers")), 1).await;
-        };
-        everywhere(profile, there, &VlanScore { absent: true, ..vlan(10, None) }).await;
-    }
+async fn while_a_vlan_is_made_in_the_new_syntax() {
+    vlan_made(Profile::fastiron_8095()).await;
 }
 
 #[tokio::test]
-async fn while_a_port_is_fenced() {
-    for (profile, port) in all() {
-        let open = async |bed: &Bed| {
-            let open = PortFenceScore { device: device(), port: port.parse().unwrap(), fenced: false };
-            bed.play(&open, 1).await;
-        };
-        let fence = PortFenceScore { device: device(), port: port.parse().unwrap(), fenced: true };
-        everywhere(profile, open, &fence).await;
-    }
+async fn while_a_vlan_is_made_on_network_os() {
+    vlan_made(Profile::nos()).await;
+}
+
+#[tokio::test]
+async fn while_a_vlan_is_removed_in_the_old_syntax() {
+    vlan_removed(Profile::fastiron_8030()).await;
+}
+
+#[tokio::test]
+async fn while_a_vlan_is_removed_in_the_new_syntax() {
+    vlan_removed(Profile::fastiron_8095()).await;
+}
+
+#[tokio::test]
+async fn while_a_vlan_is_removed_on_network_os() {
+    vlan_removed(Profile::nos()).await;
+}
+
+#[tokio::test]
+async fn while_a_port_is_fenced_in_the_old_syntax() {
+    fenced(Profile::fastiron_8030(), "1/1/1").await;
+}
+
+#[tokio::test]
+async fn while_a_port_is_fenced_in_the_new_syntax() {
+    fenced(Profile::fastiron_8095(), "1/1/1").await;
+}
+
+#[tokio::test]
+async fn while_a_port_is_fenced_on_network_os() {
+    fenced(Profile::nos(), "te1/0/1").await;
 }
 
 #[tokio::test]
