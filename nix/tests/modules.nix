@@ -66,6 +66,32 @@ in
     };
   };
 
+  agent-with-devices = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      ticketFile = "/etc/flotilla/ticket";
+      devices.rack-3 = {
+        address = "10.0.0.3";
+        user = "flotilla";
+        hostKey = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        passwordFile = "/etc/flotilla/rack-3";
+        enablePasswordFile = "/etc/flotilla/rack-3-enable";
+        legacy = [
+          "diffie-hellman-group14-sha1"
+          "ssh-rsa"
+        ];
+      };
+      # Its password comes from the ledger, by files/1.
+      devices.core = {
+        address = "core.example:2222";
+        user = "flotilla";
+        knownHosts = "/etc/ssh/ssh_known_hosts";
+        exclusive = true;
+      };
+      settings.devices.core.password-file = "/var/lib/devices/core";
+    };
+  };
+
   admin = machineWith {
     services.flotilla.admin = {
       enable = true;
@@ -100,6 +126,25 @@ in
       enable = true;
       openFirewall = true;
       ticketFile = "/etc/flotilla/ticket";
+    };
+  };
+
+  agent-with-wrong-devices = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      ticketFile = "/etc/flotilla/ticket";
+      devices = {
+        "Rack 3" = {
+          address = "10.0.0.3";
+          user = "flotilla";
+          hostKey = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+          passwordFile = "/nix/store/00000000000000000000000000000000-password";
+        };
+        core = {
+          address = "10.0.0.4";
+          user = "flotilla";
+        };
+      };
     };
   };
 

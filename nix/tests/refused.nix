@@ -26,6 +26,26 @@ in
     services.flotilla.coordinator.settings.relay.url = "relay.example";
   };
 
+  device-without-address = (configOf {
+    services.flotilla.agent.devices.core.user = "flotilla";
+  }).services.flotilla.agent.devices.core;
+
+  device-of-unknown-kind = (configOf {
+    services.flotilla.agent.devices.core = {
+      kind = "toaster";
+      address = "10.0.0.4";
+      user = "flotilla";
+    };
+  }).services.flotilla.agent.devices.core;
+
+  device-with-md5-fingerprint = (configOf {
+    services.flotilla.agent.devices.core = {
+      address = "10.0.0.4";
+      user = "flotilla";
+      hostKey = "MD5:00:11";
+    };
+  }).services.flotilla.agent.devices.core;
+
   conflicting-names = settingsOf "agent" {
     imports = [ { services.flotilla.agent.settings.name = "a"; } ];
     config.services.flotilla.agent.settings.name = "b";

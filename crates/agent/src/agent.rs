@@ -142,6 +142,8 @@ pub struct Agent {
     pub(crate) plays: AtomicU64,
     /// What drives workloads with one writer here, if anything does.
     pub(crate) drivers: OnceLock<Arc<Drivers>>,
+    /// Held while a port is shut that leads to a silent writer.
+    pub(crate) shutting: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -198,6 +200,7 @@ impl Agent {
             missed: AtomicU64::new(0),
             plays: AtomicU64::new(0),
             drivers: OnceLock::new(),
+            shutting: tokio::sync::Mutex::default(),
             options,
         };
         this.fetcher.learn_state(this.state.subscribe(), this.coordinator.subscribe());

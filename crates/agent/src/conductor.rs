@@ -63,7 +63,7 @@ impl Agent {
     }
 
     /// Nothing is done while a newer entry is known to exist: it may say otherwise. In quarantine nothing is begun either.
-    fn may_act(&self) -> bool {
+    pub(crate) fn may_act(&self) -> bool {
         let is_held = self.state().is_some_and(|state| held(&state, self.id()).is_some());
         self.is_member() && self.caught_up() && !is_held
     }

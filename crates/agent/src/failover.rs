@@ -8,6 +8,7 @@ mod driver;
 mod jobs;
 mod kept;
 mod leftover;
+mod ports;
 mod requests;
 mod store;
 
@@ -83,6 +84,8 @@ enum Inbox {
     Event(failover::Event),
     /// A holder asks for a promise; it is given by answering.
     Asked { from: failover::NodeId, question: AskPromise, give: oneshot::Sender<()> },
+    /// A person should know something.
+    Note(String),
     /// The ledger says something else about the cluster.
     Declared(Arc<Cluster>),
 }
@@ -338,7 +341,7 @@ async fn ended(cluster: &ClusterName, task: JoinHandle<()>) {
 }
 
 /// This machine's clock, which goes on while it sleeps and is set by nobody.
-fn now() -> LocalTime {
+pub(crate) fn now() -> LocalTime {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);

@@ -5,6 +5,8 @@
 //! declares for this node, and nothing else.
 
 mod begun;
+mod beside;
+mod custody;
 mod far;
 mod floor;
 mod keeper;
@@ -19,6 +21,8 @@ use protocols::{DeclarationName, Kind, Subject, Verdict};
 use scores::{Assignment, Ensemble, PlayError, PlayReport, Stage};
 use tokio_util::sync::CancellationToken;
 
+pub use beside::Beside;
+pub use custody::AskedCustodian;
 pub use far::FarHands;
 pub use keeper::{Admit, Keeper, KeeperError, KeeperOptions, NotPlayed};
 pub use link::{Link, LinkedChecks};

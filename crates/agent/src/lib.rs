@@ -23,7 +23,7 @@ pub use agent::{Agent, Clock, OpenError, Options, Stats};
 pub use decide::{Decision, Played, assignment, decide, held, is_too_late};
 pub use fetcher::Fetcher;
 pub use gossip::heads_topic;
-pub use hands::{FarHands, Hands, Keeper, KeeperOptions, Link, LinkedChecks};
+pub use hands::{AskedCustodian, Beside, FarHands, Hands, Keeper, KeeperOptions, Link, LinkedChecks};
 pub use reports::Facts;
 pub use uplink::{BoxFuture, Uplink, UplinkError};
 pub use witness::{Resolution, ResolveError, Resolved, evidence, resolve};

@@ -37,6 +37,10 @@ impl Agent {
                 let answer = self.driver_reports(caller, m.inner.cluster).await;
                 m.tx.send(answer).await
             }
+            NodeMessage::ShutPort(m) => {
+                let answer = self.shut_port(caller, m.inner).await;
+                m.tx.send(answer).await
+            }
         };
         if let Err(error) = sent {
             tracing::debug!(node = %caller, %error, "the caller went away");

@@ -153,6 +153,13 @@ impl Coordinator {
                 Err(format!("`{0}` is a member of the group: flt admin coordinator remove {0}", name(revoke.key)))
             }
             (Body::Appoint(appoint), None) if appoint.coordinator != self.id() && self.chair.is_mine() => {
+                if self.leases.is_anything_in_custody().await.map_err(|e| e.to_string())? {
+                    return Err(
+                        "a device is being changed, and another coordinator would not know of it: try again in \
+                        a minute"
+                            .into(),
+                    );
+                }
                 let views = self.leases.views(quorum::Views::default()).await.map_err(|e| e.to_string())?;
                 match views.views.is_empty() {
                     true => Ok(()),

@@ -1,10 +1,10 @@
 //! Requests about leases: who asks, by the connection, and whether that one may.
 
 use failover::{Attempt, Author, ClusterName, Outcome, Request};
-use protocols::NodeId;
 use protocols::control::{LEASE_BYTES_MAX, LeaseError, LeaseViews};
 use protocols::entry::Verb;
 use protocols::lease_word::LeaseWord;
+use protocols::{FleetState, NodeId};
 use quorum::{Ask, Views};
 
 use crate::coordinator::Coordinator;
@@ -68,7 +68,9 @@ impl Coordinator {
     ) -> Result<LeaseViews, LeaseError> {
         let state = self.state();
         let of = if state.is_agent(caller) {
-            Some(foreign(caller))
+            // Who is to shut a port against the holder of a cluster has to know how that stands.
+            let shuts = cluster.as_ref().is_some_and(|cluster| shuts_ports_of(&state, cluster, caller));
+            if shuts { None } else { Some(foreign(caller)) }
         } else if state.is_coordinator(caller) || state.may(caller, Verb::Read, (self.clock)()) {
             None
         } else {
@@ -153,6 +155,13 @@ impl Coordinator {
             Hold::Free | Hold::Asking(_) => Ok(()),
         }
     }
+}
+
+/// Whether a node manages a switch that this cluster's writers can be cut off by.
+fn shuts_ports_of(state: &FleetState, cluster: &ClusterName, node: NodeId) -> bool {
+    let Some(member) = state.members().get(&node) else { return false };
+    let declared = scores::failover::clusters(state).remove(cluster);
+    declared.is_some_and(|cluster| cluster.ports.values().flatten().any(|port| port.agent == member.name))
 }
 
 /// A node's key as the lease table writes it.

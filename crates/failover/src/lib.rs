@@ -26,5 +26,5 @@ pub use flight::{FlightEvent, FlightRecorder, Happening, Verdict};
 pub use ids::{Attempt, ClusterName, Epoch, NodeId, Position, Round};
 pub use node::{Alarm, Command, Durable, Event, FenceProof, Node, Stand};
 pub use settings::{FailoverStrategy, Settings, SettingsError, Surroundings, Workload};
-pub use table::{Answer, Author, Entry, LeaseTable, Outcome, Phase, Refusal, Request, SyncSet, View};
+pub use table::{Answer, Author, Custody, Entry, LeaseTable, Outcome, Phase, Refusal, Request, SyncSet, View};
 pub use time::{LocalTime, LogTime, Span};

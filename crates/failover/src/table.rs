@@ -5,6 +5,7 @@
 //! its sender no longer means.
 
 mod apply;
+mod custody;
 mod grant;
 mod lease;
 mod request;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use custody::Custody;
 pub use lease::{Beat, Handoff, Lease, Phase, RemoteTurn, Switchover, View};
 pub use request::{Answer, Author, Entry, FenceProof, Outcome, Refusal, Request};
 pub use sync::SyncSet;
@@ -22,11 +24,11 @@ pub use sync::SyncSet;
 use retired::Retirements;
 
 use crate::clock::Stamp;
-use crate::ids::ClusterName;
+use crate::ids::{ClusterName, Epoch};
 use crate::mutation::Mutations;
 use crate::time::LogTime;
 
-/// Every lease there is, and the log clock. The snapshot of a member is this value, serialised.
+/// Every lease there is, who has custody of what, and the log clock. The snapshot of a member is this value, serialised.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseTable {
     now: LogTime,
@@ -34,6 +36,8 @@ pub struct LeaseTable {
     leases: BTreeMap<ClusterName, Lease>,
     /// What must be known of withdrawn clusters, should they be declared again.
     retired: Retirements,
+    custodies: BTreeMap<ClusterName, Custody>,
+    custody_epoch: Epoch,
     #[serde(skip)]
     mutations: Mutations,
 }
@@ -71,6 +75,11 @@ impl LeaseTable {
     /// Every lease, by its cluster's name.
     pub fn leases(&self) -> impl Iterator<Item = (&ClusterName, &Lease)> {
         self.leases.iter()
+    }
+
+    /// Whether somebody waits for time to pass.
+    pub fn needs_clock(&self) -> bool {
+        !self.leases.is_empty() || self.is_anything_in_custody()
     }
 
     /// What a member or an onlooker may be told of a cluster, without ordering an entry: as old as this member's log.

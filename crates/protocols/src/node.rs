@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{Denied, Echoed, TailBatch};
 use crate::entry::{Head, SignedEntry};
-use crate::ids::{DeclarationName, Kind, Subject};
+use crate::ids::{DeclarationName, Kind, Name, NodeId, Subject};
 use crate::key::Signature;
 use crate::policy::Policy;
 use crate::standing::Testimony;
@@ -64,6 +64,22 @@ pub enum Node {
     Drivers {
         /// One of them, with its last heartbeats; all without them if it is not named.
         cluster: Option<ClusterName>,
+    },
+    /// A candidate whose turn it is to act against a silent writer wants one port shut that leads to it, by the agent that
+    /// manages the switch. The answer is that the port was seen to be shut.
+    #[rpc(tx = oneshot::Sender<Result<(), Denied>>)]
+    #[wrap(ShutPort)]
+    ShutPort {
+        /// The cluster, as the ledger declares it.
+        cluster: ClusterName,
+        /// The epoch of the silent writer.
+        epoch: Epoch,
+        /// The silent writer.
+        target: NodeId,
+        /// What the asked agent calls the switch.
+        device: Name,
+        /// The port.
+        port: String,
     },
 }
 

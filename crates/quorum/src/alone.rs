@@ -29,6 +29,7 @@ type Answer<T> = oneshot::Sender<Result<T, LeaseError>>;
 enum Job {
     Ask(Ask, Answer<Outcome>),
     Views(Views, Answer<LeaseViews>),
+    InCustody(Answer<bool>),
     Seal(Answer<LeaseTable>),
 }
 
@@ -61,6 +62,14 @@ impl Alone {
     /// [`LeaseError`].
     pub async fn views(&self, views: Views) -> Result<LeaseViews, LeaseError> {
         self.job(|answer| Job::Views(views, answer)).await
+    }
+
+    /// Whether anybody has custody of anything, after everything that was answered before.
+    ///
+    /// # Errors
+    /// [`LeaseError`].
+    pub async fn is_anything_in_custody(&self) -> Result<bool, LeaseError> {
+        self.job(Job::InCustody).await
     }
 
     /// Orders nothing from here on, in this process, and gives the table to whoever goes on with it.
@@ -117,7 +126,7 @@ struct Opened {
 impl Writer {
     /// Whether time must be put into the log.
     fn is_begun(&self) -> bool {
-        !self.sealed && self.open.as_ref().map_or_else(|| self.path.exists(), |o| o.table.leases().next().is_some())
+        !self.sealed && self.open.as_ref().map_or_else(|| self.path.exists(), |o| o.table.needs_clock())
     }
 
     /// Carries out what waited; with nothing, only puts the time into the log.
@@ -149,7 +158,7 @@ impl Writer {
                 other => rest.push(other),
             }
         }
-        if !asks.is_empty() || (tick && open.table.leases().next().is_some() && !self.sealed) {
+        if !asks.is_empty() || (tick && open.table.needs_clock() && !self.sealed) {
             let mut entries: Vec<(Stamp, Entry)> = Vec::with_capacity(asks.len().max(1));
             let mut stamp = || open.clock.stamp(TERM, boottime::now());
             if asks.is_empty() {
@@ -176,6 +185,7 @@ impl Writer {
         for job in rest {
             match job {
                 Job::Views(views, answer) => drop(answer.send(Ok(views.read(&open.table, true)))),
+                Job::InCustody(answer) => drop(answer.send(Ok(open.table.is_anything_in_custody()))),
                 Job::Seal(answer) => {
                     self.sealed = true;
                     drop(answer.send(Ok(open.table.clone())));
@@ -222,6 +232,7 @@ fn fail(job: Job, why: &LeaseError) {
     match job {
         Job::Ask(_, answer) => drop(answer.send(Err(why.clone()))),
         Job::Views(_, answer) => drop(answer.send(Err(why.clone()))),
+        Job::InCustody(answer) => drop(answer.send(Err(why.clone()))),
         Job::Seal(answer) => drop(answer.send(Err(why.clone()))),
     }
 }

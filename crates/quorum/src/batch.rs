@@ -133,7 +133,7 @@ async fn write(running: &Running, clock: &mut LogClock, metrics: &RaftMetrics<Me
     let (batch, early): (Vec<_>, Vec<_>) =
         batch.into_iter().partition(|waiting| founded || matches!(waiting.item, Item::Carry { .. }));
     refuse(early, &ProposeError::NoLeader("the group is being founded".into()));
-    if batch.is_empty() && !running.machine.read(|state| state.table.leases().next().is_some()) {
+    if batch.is_empty() && !running.machine.read(|state| state.table.needs_clock()) {
         return;
     }
     let term = metrics.vote.leader_id().get_term();

@@ -60,7 +60,8 @@ impl Views {
 pub(crate) fn at_once(table: &LeaseTable, ask: &Ask) -> Option<Result<Outcome, LeaseError>> {
     let known = table.lease(&ask.cluster).is_some();
     match &ask.request {
-        _ if known => None,
+        // Time decides about custody, and only an entry moves it.
+        _ if known || ask.request.is_custody() => None,
         Request::Configure(_) if table.leases().count() < LeaseTable::MAX_CLUSTERS => None,
         Request::Configure(_) => Some(Err(LeaseError::TooManyClusters(LeaseTable::MAX_CLUSTERS))),
         _ => {

@@ -73,6 +73,8 @@ pub enum Undone {
     NothingChanged,
     /// The state of before is back.
     Restored,
+    /// Somebody else has changed the same since: it was left as it is.
+    Overtaken(DeviceError),
     /// It was left as it is for the next process to judge.
     LeftOpen,
     /// The state of before could not be restored. The record of the trial stays, and it is tried again.
@@ -200,7 +202,7 @@ impl Failure {
     pub fn verdict(&self) -> Verdict {
         match self.undone {
             Undone::NothingChanged => self.error.verdict(false),
-            Undone::Restored => self.error.verdict(true),
+            Undone::Restored | Undone::Overtaken(_) => self.error.verdict(true),
             Undone::LeftOpen => Verdict::Playing,
             Undone::Failed(_) => Verdict::Failed,
         }
@@ -212,6 +214,7 @@ impl Failure {
         match &self.undone {
             Undone::NothingChanged => error,
             Undone::Restored => format!("{error}; undone"),
+            Undone::Overtaken(why) => format!("{error}; left as it is: {}", chain(why)),
             Undone::LeftOpen => format!("{error}; it goes on when the agent runs again"),
             Undone::Failed(why) => format!("{error}; and it could not be undone yet: {}", chain(why)),
         }

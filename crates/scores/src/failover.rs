@@ -1,6 +1,7 @@
 //! What every declaration of a workload with one writer has in common: who may write, how strictly, how fast; and how the
 //! fleet's state becomes the settings that the coordinators' group decides by.
 
+mod ports;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use crate::postgres::PostgresScore;
 use crate::service::ServiceScore;
 use crate::{Invalid, Score, score};
 
+pub use ports::{PORTS_MAX, Ports, SWITCH_PORT, SwitchPort};
 pub use times::{Counted, Profile, RungTime, Times};
 
 /// Who may write, how strictly, and how fast a silent writer is replaced.
@@ -56,6 +58,9 @@ pub struct Succession {
     /// The action against a writer that proves nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<RungTime>,
+    /// The ports of switches that lead to each candidate, for the remote action `switch-port`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: Ports,
 }
 
 impl Default for Succession {
@@ -72,6 +77,7 @@ impl Default for Succession {
             counted: None,
             ladder: Vec::new(),
             remote: None,
+            ports: Ports::new(),
         }
     }
 }
@@ -120,6 +126,7 @@ impl Succession {
     /// # Errors
     /// Names the field and the numbers.
     pub fn check(&self, workload: Workload) -> Result<(), Invalid> {
+        self.check_ports()?;
         if self.candidates.len() > Settings::MAX_CANDIDATES {
             let why = format!("names {} nodes; at most {} can be", self.candidates.len(), Settings::MAX_CANDIDATES);
             return Err(Invalid::at("candidates", why));
@@ -184,11 +191,11 @@ impl Succession {
         Ok(settings)
     }
 
-    /// The names of the actions that the ladder and the remote action use.
+    /// The names of the actions that the ladder and the remote action use, beside [`SWITCH_PORT`].
     pub fn actions(&self) -> impl Iterator<Item = &str> {
         let ladder = self.ladder.iter().chain(&self.remote);
         ladder.filter_map(|rung| match &rung.rung {
-            Rung::Action(name) => Some(name.as_str()),
+            Rung::Action(name) if name != SWITCH_PORT => Some(name.as_str()),
             _ => None,
         })
     }
@@ -221,6 +228,8 @@ pub struct Cluster {
     pub names: BTreeMap<NodeId, Name>,
     /// What the group decides by.
     pub settings: Arc<Settings>,
+    /// The ports of switches that lead to each candidate, if a silent writer is cut off by them.
+    pub ports: Ports,
 }
 
 /// Whether scores of this kind have one writer.
@@ -232,7 +241,7 @@ pub fn is_failover(kind: &Kind) -> bool {
 pub fn cluster_of(state: &FleetState, declaration: &Declaration) -> Option<Result<Cluster, Invalid>> {
     let (_, read) = KINDS.iter().find(|(kind, _)| *kind == declaration.kind)?;
     let nodes = state.targets(declaration).map(|(id, member)| (member.name.clone(), lease_id(id))).collect();
-    Some(read(declaration.payload.get(), &nodes).map(|(name, settings)| {
+    Some(read(declaration.payload.get(), &nodes).map(|(name, settings, ports)| {
         let is_candidate = |id: &NodeId| settings.priority(*id).is_some();
         let names = nodes.iter().filter(|(_, id)| is_candidate(id)).map(|(name, id)| (*id, name.clone())).collect();
         Cluster {
@@ -242,6 +251,7 @@ pub fn cluster_of(state: &FleetState, declaration: &Declaration) -> Option<Resul
             payload: declaration.payload.get().to_owned(),
             names,
             settings: Arc::new(settings),
+            ports,
         }
     }))
 }
@@ -302,16 +312,20 @@ pub const fn fleet_id(node: NodeId) -> protocols::NodeId {
     protocols::NodeId::from_bytes(*node.as_bytes())
 }
 
-type Read = fn(&str, &BTreeMap<Name, NodeId>) -> Result<(ClusterName, Settings), Invalid>;
+type Read = fn(&str, &BTreeMap<Name, NodeId>) -> Result<(ClusterName, Settings, Ports), Invalid>;
 
 /// Every kind of score whose workload has one writer.
 const KINDS: &[(Kind, Read)] =
     &[(ServiceScore::KIND, read::<ServiceScore>), (PostgresScore::KIND, read::<PostgresScore>)];
 
-fn read<S: FailoverScore>(payload: &str, nodes: &BTreeMap<Name, NodeId>) -> Result<(ClusterName, Settings), Invalid> {
+fn read<S: FailoverScore>(
+    payload: &str,
+    nodes: &BTreeMap<Name, NodeId>,
+) -> Result<(ClusterName, Settings, Ports), Invalid> {
     let score = score::parse::<S>(payload)?;
     let settings = score.succession().settings(S::WORKLOAD, nodes);
-    Ok((score.cluster(), settings.map_err(|error| Invalid::at("succession", error.to_string()))?))
+    let settings = settings.map_err(|error| Invalid::at("succession", error.to_string()))?;
+    Ok((score.cluster(), settings, score.succession().ports.clone()))
 }
 
 /// A node that stands for one that is not known yet.

@@ -31,7 +31,7 @@ pub use snapshot::{Family, Link, Snapshot};
 pub use snmp::{SnmpAccess, SnmpAuthKey, SnmpPrivacyKey, SnmpScore};
 pub use vlan::VlanScore;
 
-use crate::{DeviceError, Topology};
+use crate::{DeviceError, Grant, Topology};
 
 /// A switch whose configuration can be read and changed.
 #[diagnostic::on_unimplemented(message = "`{Self}` is no switch", label = "needs the capability `Switch`")]
@@ -53,9 +53,10 @@ pub trait Switch: Topology {
     /// Saves the running configuration, so that it is there after a boot.
     fn save(&self) -> impl Future<Output = Result<(), DeviceError>> + Send;
 
-    /// Waits until no other subject has a change on probation here: saving saves all there is. The same subject may claim
-    /// it again.
-    fn claim(&self, subject: &Subject) -> impl Future<Output = Result<(), DeviceError>> + Send;
+    /// Waits until no other subject has a change on probation here, because saving saves all there is, and no other agent
+    /// changes the same device. The same subject may claim it again. Says by which grant this agent may change it, if any
+    /// was needed.
+    fn claim(&self, subject: &Subject) -> impl Future<Output = Result<Option<Grant>, DeviceError>> + Send;
 
     /// Lets others change it, if it was this subject that had claimed it.
     fn release(&self, subject: &Subject);

@@ -32,24 +32,30 @@ pub trait Topology: Send + Sync + 'static {
 pub struct DeviceError {
     doing: String,
     transient: bool,
+    overtaken: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl DeviceError {
     /// Trying again will not help.
     pub fn permanent(doing: impl Into<String>) -> Self {
-        Self { doing: doing.into(), transient: false, source: None }
+        Self { doing: doing.into(), transient: false, overtaken: false, source: None }
     }
 
     /// It may pass: a full disk, a lock that is held, a peer that is away.
     pub fn transient(doing: impl Into<String>) -> Self {
-        Self { doing: doing.into(), transient: true, source: None }
+        Self { doing: doing.into(), transient: true, overtaken: false, source: None }
     }
 
     /// From an I/O error, which decides whether it may pass.
     pub fn io(doing: impl Into<String>, error: io::Error) -> Self {
         let transient = is_transient(&error);
-        Self { doing: doing.into(), transient, source: Some(Box::new(error)) }
+        Self { doing: doing.into(), transient, overtaken: false, source: Some(Box::new(error)) }
+    }
+
+    /// Somebody else has changed the topology since: what was before is not to be brought back any more.
+    pub fn overtaken(doing: impl Into<String>) -> Self {
+        Self { doing: doing.into(), transient: false, overtaken: true, source: None }
     }
 
     /// Adds the cause.
@@ -62,6 +68,11 @@ impl DeviceError {
     /// The cause, if one is known.
     pub(crate) fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
         self.source
+    }
+
+    /// Whether it is an undoing that must not be, and not one that failed.
+    pub const fn is_overtaken(&self) -> bool {
+        self.overtaken
     }
 
     /// Whether it may pass by itself, so that trying again makes sense.

@@ -35,6 +35,9 @@ pub struct Declaration {
     /// Whether it is read by NETCONF.
     #[serde(default, skip_serializing_if = "is_auto")]
     pub netconf: Netconf,
+    /// Whether it is certain that no other agent changes it: then it is changed also while nobody can be asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
 }
 
 /// Whether a device is read by NETCONF. Only Network OS has it, and changes are always made on the command line.

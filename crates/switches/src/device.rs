@@ -1,5 +1,6 @@
 //! A switch that an agent manages: one session, shared and in turn, and what scores ask of it.
 
+mod custody;
 mod facts;
 mod live;
 mod memory;
@@ -9,10 +10,11 @@ mod turn;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Slot};
 use std::time::Duration;
 
 use protocols::SecretKey;
+use scores::{Custodian, Custody};
 use tokio::sync::{Mutex, Semaphore};
 
 pub use facts::{Inventory, NetconfFound, Probe, probe};
@@ -40,6 +42,8 @@ struct Inner {
     memory: Memory,
     shunned: Shunned,
     patience: Patience,
+    custodian: Option<Arc<dyn Custodian>>,
+    custody: Slot<Option<Arc<dyn Custody>>>,
 }
 
 impl Device {
@@ -73,8 +77,31 @@ impl Device {
         keys: Vec<SecretKey>,
         patience: Patience,
     ) -> Result<Self, String> {
+        Self::build(declaration, state.into(), keys, patience, None)
+    }
+
+    /// The same with keys, where other agents may change the device too: who is asked before it is changed.
+    ///
+    /// # Errors
+    /// What is wrong with the declaration.
+    pub fn with_custodian(
+        declaration: Declaration,
+        state: impl Into<PathBuf>,
+        keys: Vec<SecretKey>,
+        custodian: Arc<dyn Custodian>,
+    ) -> Result<Self, String> {
+        Self::build(declaration, state.into(), keys, Patience::default(), Some(custodian))
+    }
+
+    fn build(
+        declaration: Declaration,
+        state: PathBuf,
+        keys: Vec<SecretKey>,
+        patience: Patience,
+        custodian: Option<Arc<dyn Custodian>>,
+    ) -> Result<Self, String> {
         declaration.check()?;
-        let memory = Memory::new(state.into().join(format!("{}.json", declaration.name)));
+        let memory = Memory::new(state.join(format!("{}.json", declaration.name)));
         let inner = Inner {
             declaration,
             keys: keys.into(),
@@ -84,6 +111,8 @@ impl Device {
             memory,
             shunned: Shunned::default(),
             patience,
+            custodian,
+            custody: Slot::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -14,6 +14,14 @@ let
 
   prefix = "services.flotilla.agent";
   unit = "flotilla-agent";
+  devices = import ../../module-parts/devices.nix {
+    inherit
+      lib
+      parts
+      prefix
+      unit
+      ;
+  };
   handsUnit = "flotilla-hands";
   user = "flotilla";
   split = cfg.separatePrivileges;
@@ -56,6 +64,7 @@ in
       What `flt admin invite` printed. Keep the file after the node has joined: it still names the fleet and its
       coordinators, and opens nothing a second time.
     '';
+    devices = devices.option;
 
     settings =
       parts.settings
@@ -100,6 +109,7 @@ in
       hands = lib.mkIf split (lib.mkDefault socket);
       hands-data = lib.mkIf split (lib.mkDefault rootFolder);
       hands-user = lib.mkIf split (lib.mkDefault user);
+      devices = lib.mkIf (cfg.devices != { }) (devices.settings cfg.devices);
     };
 
     users = lib.mkIf split {
@@ -129,6 +139,7 @@ in
           };
         };
       }
+      ++ devices.assertions cfg.devices (cfg.settings.devices or { })
       ++ [
         {
           assertion = cfg.settings.ticket-file != null;
@@ -169,10 +180,13 @@ in
           // {
             ExecStart = "${lib.getExe cfg.package} agent run --config ${configFile}";
             StateDirectory = if split then "flotilla-network" else unit;
-            LoadCredential = parts.loadCredentials {
-              key = if split then handsKey else cfg.keyFile;
-              ticket = cfg.ticketFile;
-            };
+            LoadCredential = parts.loadCredentials (
+              {
+                key = if split then handsKey else cfg.keyFile;
+                ticket = cfg.ticketFile;
+              }
+              // devices.files cfg.devices
+            );
             # The agent heals the machine: let others go first when memory runs out.
             OOMScoreAdjust = -500;
           }

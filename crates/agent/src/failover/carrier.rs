@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, Weak};
 
-use failover::{Attempt, ClusterName, Outcome, Request};
+use failover::{Attempt, ClusterName, Epoch, Outcome, Request};
 use protocols::control::Denied;
 use protocols::node::{AskPromise, DriverReport};
 use protocols::{FleetState, NodeId};
 use scores::BoxFuture;
+use scores::failover::Cluster;
+use scores::workload::Peer;
 use tokio::sync::watch;
 
+use super::ports;
 use super::requests::{Group, ask_peer};
 use crate::agent::Agent;
 
@@ -37,6 +40,16 @@ pub trait Carrier: Send + Sync + 'static {
 
     /// Asks another candidate for a promise; whether it was given.
     fn ask_peer(&self, to: NodeId, question: AskPromise) -> BoxFuture<'static, bool>;
+
+    /// Has the switch ports shut that lead to a silent writer, and seen to be shut; or why not.
+    fn shut_ports(
+        &self,
+        _cluster: Arc<Cluster>,
+        _epoch: Epoch,
+        _target: Peer,
+    ) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(async { Err("an agent in two processes cannot ask for it yet".to_owned()) })
+    }
 }
 
 /// What drives workloads, as whoever asks a node about them sees it.
@@ -71,6 +84,14 @@ impl AgentCarrier {
 }
 
 impl Carrier for AgentCarrier {
+    fn shut_ports(&self, cluster: Arc<Cluster>, epoch: Epoch, target: Peer) -> BoxFuture<'static, Result<(), String>> {
+        let agent = self.agent.upgrade();
+        Box::pin(async move {
+            let agent = agent.ok_or("the agent stops")?;
+            ports::shut_all(&agent, &cluster, epoch, &target).await
+        })
+    }
+
     fn id(&self) -> NodeId {
         self.id
     }

@@ -211,6 +211,7 @@ impl Driver {
                     self.handle(Event::Asked { from, attempt, epoch, term });
                 }
             }
+            Inbox::Note(text) => self.alarm(text),
             Inbox::Declared(cluster) => {
                 let parts = workload_parts(&self.parts, &self.folder, &self.hold, &cluster);
                 self.handle(Event::Declared(Arc::clone(&cluster.settings)));
@@ -299,7 +300,7 @@ impl Driver {
             }
             Command::Act { epoch, target, remote } => {
                 let target = self.peer(target);
-                self.jobs.act(epoch, target, remote);
+                self.jobs.act((epoch, target, remote), &self.parts.carrier, &self.parts.cluster);
             }
             Command::Reconcile { epoch } => {
                 self.alarm(format!("served epoch {epoch} beside another node, and has yielded"));

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use failover::settings::{Remote, Rung};
 use failover::{ClusterName, Epoch, Event, LocalTime, SyncSet};
+use scores::failover::{Cluster, SWITCH_PORT};
 use scores::workload::{Ended, Peer, StartOrder, Workload};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::{Boxed, Inbox, now};
+use super::{Boxed, Carrier, Inbox, now, ports};
 
 /// The jobs of one driver.
 pub(super) struct Jobs {
@@ -216,12 +217,33 @@ impl Jobs {
         }));
     }
 
-    pub(super) fn act(&self, epoch: Epoch, target: Peer, remote: Remote) {
+    pub(super) fn act(
+        &self,
+        (epoch, target, remote): (Epoch, Peer, Remote),
+        carrier: &Arc<dyn Carrier>,
+        declared: &Arc<Cluster>,
+    ) {
+        let (declared, inbox) = (Arc::clone(declared), self.inbox.clone());
+        let shut = carrier.shut_ports(Arc::clone(&declared), epoch, target.clone());
         let (workload, cluster) = (Arc::clone(&self.workload), self.cluster.clone());
         let within = Duration::from_micros(remote.within.as_micros());
         drop(self.begin(async move {
-            let acted = tokio::time::timeout(within, workload.act(&remote, &target)).await;
-            let verified = acted.unwrap_or(false);
+            let act = async {
+                if remote.action != SWITCH_PORT {
+                    return workload.act(&remote, &target).await;
+                }
+                match shut.await {
+                    Ok(()) => {
+                        drop(inbox.send(Inbox::Note(ports::notice(&declared, &target))).await);
+                        true
+                    }
+                    Err(why) => {
+                        tracing::error!(%cluster, target = %target.name, why, "a port that leads to a silent holder is not shut");
+                        false
+                    }
+                }
+            };
+            let verified = tokio::time::timeout(within, act).await.unwrap_or(false);
             tracing::warn!(%cluster, action = remote.action, target = %target.name, verified, "acted against a silent holder");
             Some(Event::Acted { epoch, verified })
         }));

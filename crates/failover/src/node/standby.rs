@@ -3,9 +3,10 @@
 use super::Node;
 use super::io::{Alarm, Command, Stand};
 use super::talk::Kind;
+use crate::flight::Happening;
 use crate::ids::{Epoch, NodeId, Position, Round};
 use crate::mutation::Mutation;
-use crate::settings::{Failback, Settings};
+use crate::settings::{Failback, Rung, Settings};
 use crate::table::{Phase, Request, View};
 use crate::time::LocalTime;
 
@@ -190,11 +191,16 @@ impl Node {
         let (Some(view), Some(settings)) = (&self.view, &self.settings) else { return };
         if let (true, Some(target), Some(remote)) = (view.epoch == epoch, view.holder, settings.remote.clone()) {
             self.retry.insert(Kind::Remote, self.now + remote.within);
+            self.record(Happening::Rung { rung: Rung::Action(remote.action.clone()), verified: None });
             self.commands.push_back(Command::Act { epoch, target, remote });
         }
     }
 
     pub(super) fn acted(&mut self, epoch: Epoch, verified: bool) {
+        if let Some(remote) = self.settings.as_ref().and_then(|settings| settings.remote.as_ref()) {
+            let rung = Rung::Action(remote.action.clone());
+            self.record(Happening::Rung { rung, verified: Some(verified) });
+        }
         if verified {
             self.ask_group(Kind::RemoteDone, Request::RemoteDone { epoch });
         } else {

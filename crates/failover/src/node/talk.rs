@@ -139,6 +139,8 @@ impl Node {
             Answer::Granted { epoch, ttl } => self.granted(epoch, pending.sent, ttl.min(own) - slack),
             Answer::Following { epoch, round } => self.may_follow(epoch, round),
             Answer::YourTurn { epoch } => self.act(epoch),
+            // Nothing that a node of a cluster asks for.
+            Answer::Entrusted { .. } => {}
         }
     }
 

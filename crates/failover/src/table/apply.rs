@@ -25,6 +25,9 @@ impl LeaseTable {
                 Author::Node(_) => Err(Refusal::NotAdmin),
             };
         }
+        if request.is_custody() {
+            return self.decide_custody(cluster, author, request);
+        }
         let (now, mutations) = (self.now, self.mutations);
         let lease = self.leases.get_mut(cluster).ok_or(Refusal::UnknownCluster)?;
         match author {
@@ -168,6 +171,8 @@ impl Lease {
                 }
                 Ok(Answer::Noted)
             }
+            // Decided without a cluster.
+            Request::TakeCustody | Request::KeepCustody { .. } | Request::EndCustody { .. } => Err(Refusal::NotHeld),
         }
     }
 

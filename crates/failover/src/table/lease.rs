@@ -162,6 +162,8 @@ pub struct View {
     pub rebuild: Option<u64>,
     /// Whether the cluster is not declared any more.
     pub withdrawn: bool,
+    /// Whose turn it is to act against the silent holder.
+    pub acting: Option<NodeId>,
 }
 
 impl Lease {
@@ -259,6 +261,7 @@ impl Lease {
             reported: me.is_some_and(|me| self.reports.contains_key(&me)),
             rebuild: me.and_then(|me| self.rebuilding.get(&me).copied()),
             withdrawn: self.withdrawn,
+            acting: self.remote.filter(|turn| self.expired(now) && now <= turn.until).map(|turn| turn.actor),
         }
     }
 }

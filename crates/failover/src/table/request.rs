@@ -152,9 +152,26 @@ pub enum Request {
     /// The cluster is not declared any more: nobody is granted its lease from now on, and it is forgotten when nobody
     /// holds it. Admins only.
     Withdraw,
+    /// A node wants custody of a thing, which is named in the place of the cluster.
+    TakeCustody,
+    /// It goes on to need it.
+    KeepCustody {
+        /// By which grant.
+        epoch: Epoch,
+    },
+    /// It is done.
+    EndCustody {
+        /// By which grant.
+        epoch: Epoch,
+    },
 }
 
 impl Request {
+    /// Whether this is about custody of a thing, and not about a cluster's lease.
+    pub const fn is_custody(&self) -> bool {
+        matches!(self, Self::TakeCustody | Self::KeepCustody { .. } | Self::EndCustody { .. })
+    }
+
     /// The version of the settings that the asker knows, if it says.
     pub(super) const fn version(&self) -> u64 {
         match self {
@@ -205,6 +222,15 @@ pub enum Answer {
     YourTurn {
         /// The holder's epoch.
         epoch: Epoch,
+    },
+    /// The asker has custody, for so long from when the request was sent, less the slack.
+    Entrusted {
+        /// By this grant.
+        epoch: Epoch,
+        /// Nobody else has had it since this grant.
+        since: Epoch,
+        /// How long the group keeps it.
+        ttl: Span,
     },
 }
 
@@ -286,6 +312,21 @@ pub enum Refusal {
     /// The cluster is not declared any more.
     #[error("the cluster is not declared any more")]
     Withdrawn,
+    /// Another node has custody of the thing.
+    #[error("the node {of} has custody of it")]
+    InCustody {
+        /// Which one.
+        of: NodeId,
+        /// For how long, if it does not renew it.
+        left: Span,
+    },
+    /// No more fit.
+    #[error(
+        "the group keeps custody of {} things, {} of them for one node, and no more",
+        super::LeaseTable::MAX_CUSTODIES,
+        super::LeaseTable::MAX_CUSTODIES_OF_ONE
+    )]
+    TooManyInCustody,
 }
 
 impl From<SettingsError> for Refusal {

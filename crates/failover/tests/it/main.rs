@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests measure how long they take")]
 
+mod custody;
 mod invariants;
 mod model;
 mod mutations;

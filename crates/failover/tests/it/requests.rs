@@ -100,6 +100,9 @@ fn requests() -> impl Strategy<Value = Request> {
         epochs().prop_map(|epoch| Request::RemoteTurn { epoch }),
         epochs().prop_map(|epoch| Request::RemoteDone { epoch }),
         (epochs(), numbers()).prop_map(|(epoch, serial)| Request::Rebuilt { epoch, serial }),
+        Just(Request::TakeCustody),
+        epochs().prop_map(|epoch| Request::KeepCustody { epoch }),
+        epochs().prop_map(|epoch| Request::EndCustody { epoch }),
     ]
 }
 
@@ -174,6 +177,8 @@ fn events() -> impl Strategy<Value = Event> {
 
 /// What one cluster may take in a snapshot, in bytes: nine candidates with everything that is kept of each.
 const MOST_OF_A_CLUSTER: usize = 8_192;
+/// The most that one thing in custody may take of a snapshot, in bytes.
+const MOST_OF_A_CUSTODY: usize = 256;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
@@ -196,7 +201,7 @@ proptest! {
         let clusters = table.leases().count();
         prop_assert!(clusters <= 3, "only an admin adds a cluster");
         let (size, _) = again(&table);
-        prop_assert!(size <= 3 * MOST_OF_A_CLUSTER, "{size} bytes for {clusters} clusters of 3");
+        prop_assert!(size <= 3 * MOST_OF_A_CLUSTER + 3 * MOST_OF_A_CUSTODY, "{size} bytes for {clusters} clusters of 3");
         for outcome in &outcomes {
             let (size, _) = again(outcome);
             prop_assert!(size <= MOST_OF_A_CLUSTER, "an answer of {size} bytes");

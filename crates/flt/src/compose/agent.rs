@@ -176,14 +176,11 @@ fn open(
     late: &Arc<Late<Agent>>,
     (hands, drivers): (Option<PathBuf>, Option<&Drivers>),
 ) -> anyhow::Result<Arc<Agent>> {
-    let (hands, devices) = match (hands, drivers) {
-        (None, Some(drivers)) => {
-            let devices = super::hands::devices(&parts.devices, &parts.data, &parts.key)?;
-            (super::hands::near(parts, &devices, &fetcher, late, drivers)?, devices)
-        }
+    let devices = super::hands::devices(parts, late)?;
+    let hands = match (hands, drivers) {
+        (None, Some(drivers)) => super::hands::near(parts, &devices, &fetcher, late, drivers)?,
         (socket, _) => {
-            let socket = socket.context("no socket of the hands is named")?;
-            (super::hands::far(parts, &fetcher, socket)?, Vec::new())
+            super::hands::far(parts, &devices, &fetcher, socket.context("no socket of the hands is named")?)?
         }
     };
     let options = agent::Options {

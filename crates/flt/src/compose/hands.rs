@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agent::failover::{Drivers, KeptHere};
-use agent::{Agent, FarHands, Fetcher, Hands};
+use agent::{Agent, AskedCustodian, Beside, FarHands, Fetcher, Hands};
 use devices::checks::HostChecks;
 use devices::linux::LinuxHost;
 use devices::nixos::NixosHost;
@@ -17,7 +17,7 @@ use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::{FleetState, NodeId, SecretKey};
 use scores::files::FilesScore;
 use scores::nixos::{NixosScore, TrustedKey};
-use scores::{Artifacts, Checks, Ensemble, Player, Registry, Score as _, Trials};
+use scores::{Artifacts, Checks, Custodian, Ensemble, Player, Registry, Score as _, Trials};
 
 use super::Late;
 use super::agent::AgentParts;
@@ -67,18 +67,18 @@ impl Host<'_> {
     }
 }
 
-/// The devices that are managed from here. Their sessions are shared by all that is done with them.
-pub(super) fn devices(
-    declarations: &[switches::Declaration],
-    data: &Path,
-    key: &SecretKey,
-) -> anyhow::Result<Vec<switches::Device>> {
-    let keys: Vec<SecretKey> = std::iter::once(key.clone()).chain(former::keys(data)).collect();
+/// The devices that are managed from here. Their sessions are shared by all that is done with them; who else manages them is
+/// asked before they are changed.
+pub(super) fn devices(parts: &AgentParts, late: &Arc<Late<Agent>>) -> anyhow::Result<Vec<switches::Device>> {
+    let keys = keys(&parts.key, &parts.data);
+    let late = Arc::clone(late);
+    let custodian: Arc<dyn Custodian> = AskedCustodian::new(move || late.get());
     let open = |declaration: &switches::Declaration| {
-        let device = switches::Device::with_keys(declaration.clone(), data.join("devices"), keys.clone());
+        let (state, custodian) = (parts.data.join("devices"), Arc::clone(&custodian));
+        let device = switches::Device::with_custodian(declaration.clone(), state, keys.clone(), custodian);
         device.map_err(|why| anyhow::anyhow!("the device `{}`: {why}", declaration.name))
     };
-    declarations.iter().map(open).collect()
+    parts.devices.iter().map(open).collect()
 }
 
 /// The hands in the agent's own process.
@@ -110,7 +110,13 @@ pub(super) fn near(
 }
 
 /// The hands behind a socket. What is not published is planned here, by what an unprivileged process can see.
-pub(super) fn far(parts: &AgentParts, fetcher: &Arc<Fetcher>, socket: PathBuf) -> anyhow::Result<Arc<dyn Hands>> {
+/// Devices are played by this process itself: it has the network, and neither it nor they need root.
+pub(super) fn far(
+    parts: &AgentParts,
+    devices: &[switches::Device],
+    fetcher: &Arc<Fetcher>,
+    socket: PathBuf,
+) -> anyhow::Result<Arc<dyn Hands>> {
     let artifacts = Arc::clone(fetcher) as Arc<dyn Artifacts>;
     let checks = Arc::new(HostChecks::new(check_path()));
     let host = Host {
@@ -124,7 +130,13 @@ pub(super) fn far(parts: &AgentParts, fetcher: &Arc<Fetcher>, socket: PathBuf) -
         devices: &[],
         workloads: KeptHere::unseen(),
     };
-    Ok(FarHands::new(socket, Arc::new(host.ensemble()?), artifacts, checks))
+    let far = FarHands::new(socket, Arc::new(host.ensemble()?), artifacts, Arc::clone(&checks) as Arc<dyn Checks>);
+    if devices.is_empty() {
+        return Ok(far);
+    }
+    let ensemble = Ensemble::new(Trials::open(parts.data.join("trials"))?, checks);
+    let players = devices.iter().map(|device| switches::player(device.clone()));
+    Ok(Beside::new(far, players.fold(ensemble, Ensemble::with)))
 }
 
 /// The node's keys: its own, and then those that it had before.

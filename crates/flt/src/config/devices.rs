@@ -27,6 +27,7 @@ pub(crate) struct DeviceConfig {
     legacy: Vec<String>,
     #[serde(default)]
     netconf: Netconf,
+    exclusive: bool,
 }
 
 /// What a device is.
@@ -63,6 +64,7 @@ impl DeviceConfig {
             enable_password_file: self.enable_password_file.clone(),
             legacy: self.legacy.clone(),
             netconf: self.netconf,
+            exclusive: self.exclusive,
         };
         // The check names fields as the declaration does; here they are written with dashes.
         declaration.check().map_err(|why| why.replace("host_key.fingerprint", "host-key").replace('_', "-"))?;
@@ -154,6 +156,7 @@ const KEYS: &[&str] = &[
     "known-hosts",
     "legacy",
     "netconf",
+    "exclusive",
 ];
 /// Those that are paths.
 const PATHS: &[&str] = &["password-file", "key-file", "enable-password-file", "known-hosts"];

@@ -187,10 +187,6 @@ impl RoleConfig for AgentConfig {
                 problems.push(Problem::with("devices", format!("`{name}`: {why}")));
             }
         }
-        if self.hands.is_some() && !self.devices.is_empty() {
-            let why = "are managed by an agent in one process so far: they cannot go with `hands`";
-            problems.push(Problem::with("devices", why));
-        }
         problems
     }
 

@@ -269,6 +269,10 @@ fn devices_are_declared_with_what_is_needed_to_reach_them() {
     assert_eq!(devices[0].password_file, Some(place.dir.path().join("rack.password")), "meant from the file's folder");
     let missing = config.check_files();
     assert!(missing[0].to_string().contains("rack.password"), "{missing:?}");
+    assert!(!devices[0].exclusive);
+    // The half with the network has them; the hands read the same file.
+    let own = agent(&place, &format!("hands = \"/run/hands\"\n{device}exclusive = true\n")).unwrap().devices();
+    assert!(own[0].exclusive);
     let refused = |text: &str| match agent(&place, text) {
         Ok(config) => panic!("{config:?}"),
         Err(error) => error.problems().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
@@ -282,7 +286,6 @@ fn devices_are_declared_with_what_is_needed_to_reach_them() {
         (device.replace("ssh-rsa", "rot13"), "rot13"),
         (device.replace("password-file = \"rack.password\"\n", ""), "`password-file` or `key-file` is needed"),
         (device.replace("devices.rack-3", "devices"), "should be a table: [devices."),
-        (format!("hands = \"/run/hands\"\n{device}"), "cannot go with `hands`"),
         (
             device.lines().filter(|line| !line.starts_with("host-key")).collect::<Vec<_>>().join("\n"),
             "flt admin device probe 10.0.0.7",

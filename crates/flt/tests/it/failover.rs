@@ -6,6 +6,7 @@ mod liar;
 mod moves;
 mod orders;
 mod partitions;
+mod ports;
 mod postgres;
 mod secrets;
 mod stage;

@@ -4,6 +4,7 @@
 
 mod bed;
 mod blobs;
+mod devices;
 mod late;
 mod liar;
 mod paper;

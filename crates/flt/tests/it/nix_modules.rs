@@ -14,6 +14,29 @@ fn modules_evaluate_to_the_golden_files() {
     compare("modules", &machines);
 }
 
+/// What the module writes of devices is what `flt` reads.
+#[test]
+fn devices_are_written_as_the_agent_reads_them() {
+    let Some(machines) = evaluate("devices_are_written_as_the_agent_reads_them", "modules.nix") else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("agent.toml");
+    let check = |devices: &Value| {
+        let devices: toml::Table = serde_json::from_value(devices.clone()).expect("a table");
+        let text = toml::to_string(&toml::Table::from_iter([("devices".to_owned(), toml::Value::Table(devices))]))
+            .expect("TOML");
+        std::fs::write(&file, text).expect("a file");
+        testkit::Program::flt().args(["agent", "check-config", "--config"]).arg(&file).run()
+    };
+    let devices = &machines["agent-with-devices"]["settings"]["agent"]["devices"];
+    assert_eq!(devices.as_object().map(Map::len), Some(2));
+    check(devices).expect(0);
+    // It is read, and not passed over.
+    let mut wrong = devices.clone();
+    wrong["core"]["exclusif"] = Value::Bool(true);
+    let refused = check(&wrong);
+    assert!(refused.stderr.contains("exclusif"), "{refused:?}");
+}
+
 #[test]
 fn nixos_tests_evaluate_to_the_golden_files() {
     let Some(tests) = evaluate("nixos_tests_evaluate_to_the_golden_files", "nixos-tests.nix") else { return };
@@ -197,6 +220,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("address-without-port", "services.flotilla.coordinator.settings.listen.[item]' is not of type `socket address"),
     ("unknown-relay-tls", "services.flotilla.coordinator.settings.relay.tls' is not of type `one of"),
     ("relay-url-without-scheme", "services.flotilla.coordinator.settings.relay.url' is not of type"),
+    ("device-without-address", "the option `services.flotilla.agent.devices.core.address' is used but not defined"),
+    ("device-of-unknown-kind", "services.flotilla.agent.devices.core.kind' is not of type `one of"),
+    ("device-with-md5-fingerprint", "services.flotilla.agent.devices.core.hostKey' is not of type"),
     ("conflicting-names", "services.flotilla.agent.settings.name' has conflicting definitions"),
     ("secret-by-relative-path", "services.flotilla.agent.ticketFile' is not of type `null or absolute path'"),
 ];

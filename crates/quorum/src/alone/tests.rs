@@ -145,3 +145,27 @@ async fn a_sealed_log_orders_nothing_and_tells_why() {
     let refused = alone.ask(acquire("a", 1, 1)).await.unwrap_err();
     assert!(refused.to_string().contains("becoming a group"), "{refused}");
 }
+
+#[tokio::test]
+async fn custody_outlives_the_process_and_is_known_while_it_lasts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("leases.redb");
+    let alone = Alone::open(path.clone());
+    assert!(!alone.is_anything_in_custody().await.unwrap());
+    let taken = |answer| match answer {
+        Ok(Answer::Entrusted { epoch, since, .. }) => (epoch, since),
+        other => panic!("{other:?}"),
+    };
+    let ask_for = |by: u8, request| ask("device/SHA256:x", Author::Node(node(by)), 1, request);
+    let (epoch, _) = taken(alone.ask(ask_for(1, Request::TakeCustody)).await.unwrap().answer);
+    assert!(alone.is_anything_in_custody().await.unwrap());
+    drop(alone);
+
+    let alone = Alone::open(path);
+    let refused = alone.ask(ask_for(2, Request::TakeCustody)).await.unwrap().answer;
+    assert!(matches!(refused, Err(Refusal::InCustody { of, .. }) if of == node(1)), "{refused:?}");
+    assert!(alone.views(Views::default()).await.unwrap().views.is_empty(), "it is no cluster's lease");
+    assert_eq!(alone.ask(ask_for(1, Request::EndCustody { epoch })).await.unwrap().answer, Ok(Answer::Noted));
+    let (later, since) = taken(alone.ask(ask_for(2, Request::TakeCustody)).await.unwrap().answer);
+    assert!(later > epoch && since == later);
+}

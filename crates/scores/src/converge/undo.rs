@@ -33,12 +33,13 @@ where
     }
     let undone = match retreat(score, on, slot, record, trial).await {
         Ok(()) => Undone::Restored,
+        Err(error) if error.is_overtaken() => Undone::Overtaken(error),
         Err(error) => Undone::Failed(error),
     };
     Failure { error, undone, steps }
 }
 
-/// Undoes a trial whose record says so, and ends it.
+/// Undoes a trial whose record says so, and ends it; also one that somebody else has overtaken, which is left as it is.
 pub(crate) async fn retreat<S, T>(
     score: &S,
     on: &T,
@@ -50,7 +51,10 @@ where
     S: Interpret<T>,
     T: Topology,
 {
-    bounded(&record.assignment, "undo the change", score.revert(on, trial)).await?;
+    let reverted = bounded(&record.assignment, "undo the change", score.revert(on, trial)).await;
+    if reverted.as_ref().is_err_and(|error| !error.is_overtaken()) {
+        return reverted;
+    }
     let ended = match &record.phase {
         Phase::Reverting { verdict: Verdict::Quarantined, message } => {
             record.phase = Phase::Quarantined { message: message.clone() };
@@ -62,5 +66,6 @@ where
         }
         _ => on_disk(slot, &record, |slot, _| slot.close()).await,
     };
-    ended.map_err(|error| crate::DeviceError::transient("end the trial").because(error))
+    ended.map_err(|error| crate::DeviceError::transient("end the trial").because(error))?;
+    reverted
 }

@@ -67,3 +67,30 @@ fn what_is_read_is_written_the_same() {
     let json = r#"{"candidates":["a","b"],"profile":"fast","ladder":[{"rung":"kill","within_ms":700},{"rung":{"action":"power"},"within_ms":800}]}"#;
     assert_eq!(serde_json::to_string(&succession(json)).unwrap(), json);
 }
+
+#[test]
+fn ports_are_named_for_each_candidate_or_none_is_of_use() {
+    let with = |ports: &str| {
+        let json = format!(
+            r#"{{"candidates":["a","b"],"promotion":"require-proof","ports":{{{ports}}},
+                "remote":{{"rung":{{"action":"switch-port"}},"within_ms":60000}}}}"#
+        );
+        succession(&json).check(Workload::Service).map_err(|error| error.to_string())
+    };
+    let port = r#"{"agent":"sw","device":"rack-3","port":"1/1/7"}"#;
+    let both = format!(r#""a":[{port}],"b":[{port},{port}]"#);
+    assert_eq!(with(&both), Ok(()));
+    let wrong = |ports: &str, why: &str| {
+        let error = with(ports).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    };
+    wrong("", "must name the switch ports");
+    wrong(&format!(r#""a":[{port}]"#), "names none for the candidate `b`");
+    wrong(&format!(r#"{both},"c":[{port}]"#), "`c`, which is no candidate");
+    wrong(&format!(r#""a":[],"b":[{port}]"#), "names 0 for `a`");
+    wrong(&format!(r#""a":[{port}],"b":[{}]"#, port.replace("1/1/7", "lg7")), "name its members one by one");
+    let useless = succession(&format!(r#"{{"candidates":["a","b"],"ports":{{{both}}}}}"#));
+    assert!(useless.check(Workload::Service).unwrap_err().why.contains("are of use to"));
+    let own = r#"{"ladder":[{"rung":{"action":"switch-port"},"within_ms":1000}]}"#;
+    assert!(succession(own).check(Workload::Service).unwrap_err().why.contains("an action of others"));
+}

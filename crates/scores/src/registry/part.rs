@@ -156,6 +156,9 @@ where
     };
     match retreat(score, on, &slot, record, &trial).await {
         Ok(()) => PlayReport::new(verdict, &format!("{message}; undone"), &steps, 0),
+        Err(error) if error.is_overtaken() => {
+            PlayReport::new(verdict, &format!("{message}; left as it is: {}", chain(&error)), &steps, 0)
+        }
         Err(error) => {
             let message = format!("{message}; and it could not be undone yet: {}", chain(&error));
             PlayReport::new(Verdict::Failed, &message, &steps, 0)

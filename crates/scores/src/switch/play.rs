@@ -70,6 +70,9 @@ struct Before {
     touched: Touched,
     running: Config,
     startup: Config,
+    /// By which grant this agent began; none if it needed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grant: Option<u64>,
 }
 
 async fn observe<S: Declares, T: Switch>(score: &S, on: &T) -> Result<Snapshot, DeviceError> {
@@ -86,11 +89,11 @@ async fn observe<S: Declares, T: Switch>(score: &S, on: &T) -> Result<Snapshot, 
 }
 
 async fn begin<S: Declares, T: Switch>(score: &S, on: &T, trial: &Trial) -> Result<(), DeviceError> {
-    on.claim(&trial.subject).await?;
+    let grant = on.claim(&trial.subject).await?.map(|grant| grant.epoch);
     // Only now: somebody else's change may have ended in between.
     let now = observe(score, on).await?;
     let touched = score.touched(&now);
-    let before = Before { running: now.running.only(&touched), startup: now.startup.only(&touched), touched };
+    let before = Before { running: now.running.only(&touched), startup: now.startup.only(&touched), touched, grant };
     let file = file(trial);
     let failed = |error| DeviceError::io(format!("write `{}`", file.display()), error);
     let bytes = serde_json::to_vec(&before).map_err(|error| failed(std::io::Error::other(error)))?;
@@ -160,7 +163,13 @@ async fn revert<T: Switch, O: Opens>(on: &T, trial: &Trial, opens: O) -> Result<
     };
     let before: Before = serde_json::from_slice(&bytes)
         .map_err(|error| DeviceError::permanent("read what was before").because(error))?;
-    on.claim(&trial.subject).await?;
+    let grant = on.claim(&trial.subject).await?;
+    if grant.zip(before.grant).is_some_and(|(now, then)| now.overtakes(then)) {
+        // What was before the change is no longer what was before it: another agent went on from what it found.
+        on.release(&trial.subject);
+        let why = format!("another agent may have changed `{}` since", on.device());
+        return Err(DeviceError::overtaken(why));
+    }
     for change in way_back(&before, &on.read().await?) {
         let secrets = match &change {
             Change::User { to: Some(user), .. } => match &user.keys {

@@ -4,7 +4,7 @@ use protocols::secret::Place;
 use protocols::{Name, SealedText, SecretValue, Subject};
 use scores::secrets::open_with;
 use scores::switch::{Change, Config, Snapshot, SnmpSecrets, Switch};
-use scores::{DeviceError, OpenSecrets, Topology};
+use scores::{DeviceError, Grant, OpenSecrets, Topology};
 
 use super::Device;
 use crate::dialect;
@@ -54,7 +54,7 @@ impl Switch for Device {
             live.snapshot = None;
             Ok(())
         });
-        changed.await?;
+        self.in_custody(Box::pin(async { Ok(changed.await?) })).await?;
         match change {
             Change::User { name, to: Some(user), .. } => {
                 self.inner.memory.note(name, user.keys.clone()).await.map_err(note)
@@ -68,16 +68,23 @@ impl Switch for Device {
             System::FastIron => live.session.save("write memory", "done").await,
             System::NetworkOs => live.session.save("copy running-config startup-config", "").await,
         });
-        saved.await?;
+        self.in_custody(Box::pin(async { Ok(saved.await?) })).await?;
         self.inner.memory.saved().await.map_err(|error| DeviceError::io("note that it was saved", error))
     }
 
-    async fn claim(&self, subject: &Subject) -> Result<(), DeviceError> {
-        self.inner.turn.claim(subject).await
+    async fn claim(&self, subject: &Subject) -> Result<Option<Grant>, DeviceError> {
+        self.inner.turn.claim(subject).await?;
+        let taken = Box::pin(self.take_custody()).await;
+        if taken.is_err() {
+            self.inner.turn.release(subject);
+        }
+        taken
     }
 
     fn release(&self, subject: &Subject) {
-        self.inner.turn.release(subject);
+        if self.inner.turn.release(subject) {
+            self.give_back();
+        }
     }
 }
 

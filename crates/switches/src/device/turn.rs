@@ -39,12 +39,14 @@ impl Turn {
         }
     }
 
-    pub(super) fn release(&self, subject: &Subject) {
+    /// Gives it up, if it was this subject's. Whether nobody has it now.
+    pub(super) fn release(&self, subject: &Subject) -> bool {
         let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
         if holder.as_ref() == Some(subject) {
             *holder = None;
             self.free.notify_waiters();
         }
+        holder.is_none()
     }
 }
 
@@ -63,8 +65,8 @@ mod tests {
         turn.claim(&one).await.unwrap();
         let error = turn.claim(&two).await.unwrap_err();
         assert!(error.is_transient() && error.to_string().contains("switch/a/vlan/1"), "{error}");
-        turn.release(&two);
-        let (claimed, ()) = tokio::join!(turn.claim(&two), async { turn.release(&one) });
+        assert!(!turn.release(&two));
+        let (claimed, ()) = tokio::join!(turn.claim(&two), async { assert!(turn.release(&one)) });
         claimed.unwrap();
     }
 }

@@ -87,6 +87,7 @@ pub(crate) fn declaration(sim: &Sim, dir: &TempDir) -> Declaration {
         enable_password_file: Some(file(dir, "enable", "enable\n")),
         legacy: Vec::new(),
         netconf: Netconf::Auto,
+        exclusive: false,
     }
 }
 

@@ -86,6 +86,7 @@ async fn probe(args: ProbeArgs, app: &App) -> anyhow::Result<Code> {
             When::On => Netconf::On,
             When::Off => Netconf::Off,
         },
+        exclusive: true,
     };
     let doing = || format!("cannot probe {}", declaration.address());
     let Some(pinned) = args.host_key.clone() else {

@@ -107,6 +107,7 @@ pub fn open(store: Arc<Store>, parts: &KeeperParts, stop: CancellationToken) -> 
         trusted: Arc::new(trusted),
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
+        // They are the network half's.
         devices: &[],
         workloads: drivers.topology(),
     };

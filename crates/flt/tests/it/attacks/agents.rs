@@ -106,3 +106,65 @@ async fn what_agents_ask_each_other_is_the_ledger_and_nothing_else() {
     evil.mesh.close().await;
     rig.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_is_shut_for_nobody_but_who_may_and_whose_turn_it_is() {
+    use protocols::NodeId;
+    use protocols::control::Denied;
+    use protocols::node::ShutPort;
+    let mut rig = Rig::found().await;
+    let evil = rig.enroll("evil", Labels::new()).await;
+    let good = rig.enroll("good", Labels::new()).await;
+    let other = rig.enroll("other", Labels::new()).await;
+    rig.join("edge-1").await;
+    let spec = r#"{"name":"ledger","run":{"program":{"command":["true"]}},"succession":{"candidates":["evil","good"],
+        "promotion":"require-proof","remote":{"rung":{"action":"switch-port"},"within_ms":60000},"ports":{
+        "evil":[{"agent":"edge-1","device":"rack-3","port":"1/1/1"}],
+        "good":[{"agent":"edge-1","device":"rack-3","port":"1/1/2"},{"agent":"other","device":"rack-4","port":"1/1/2"}]}}}"#;
+    let (catalogue, kind) = (scores::catalogue(), "service/1".parse().unwrap());
+    let body = Body::Publish(protocols::entry::Publish {
+        name: "base/ledger".parse().unwrap(),
+        on: "*".parse().unwrap(),
+        subject: catalogue.validate(&kind, spec).unwrap(),
+        artifacts: catalogue.artifacts(&kind, spec).unwrap(),
+        kind,
+        policy: protocols::Policy::default(),
+        payload: protocols::entry::Payload::from_json(spec.to_owned()).unwrap(),
+        note: None,
+    });
+    rig.admin.enter(body).await;
+    rig.publish("*", "after").await;
+    rig.says("edge-1", "after").await;
+    let at = rig.agents["edge-1"].mesh.addr();
+    let ask = async |by: &str, cluster: &str, target: NodeId, device: &str, port: &str| {
+        let raw = rig.raw(rig.keys[by].clone()).await;
+        let question = ShutPort {
+            cluster: cluster.to_owned().try_into().unwrap(),
+            epoch: failover::Epoch(0),
+            target,
+            device: name(device),
+            port: port.to_owned(),
+        };
+        let answer = raw.mesh.client::<protocols::node::Node>(at.clone(), protocols::alpn::NODE).rpc(question).await;
+        raw.mesh.close().await;
+        match answer.unwrap() {
+            Err(Denied::NotAllowed(what)) => what,
+            other => panic!("{other:?}"),
+        }
+    };
+    let cluster = "service/ledger";
+    let unnamed = "shut a port that the declaration names for this candidate here";
+    // The port of somebody else, of another switch, of another agent, one that nobody names, and what is no port at all.
+    for (device, port) in [("rack-3", "1/1/1"), ("rack-4", "1/1/2"), ("rack-3", "1/1/3"), ("rack-3", "x\ndisable")] {
+        assert_eq!(ask("evil", cluster, good, device, port).await, unnamed);
+    }
+    let candidate = "be another candidate of this cluster";
+    assert_eq!(ask("evil", cluster, evil, "rack-3", "1/1/1").await, candidate);
+    assert_eq!(ask("other", cluster, good, "rack-3", "1/1/2").await, candidate);
+    assert_eq!(ask("evil", cluster, other, "rack-3", "1/1/2").await, unnamed);
+    assert_eq!(ask("evil", "service/none", good, "rack-3", "1/1/2").await, "a cluster `service/none`");
+    // What is declared, by one that may, when it is not its turn.
+    let turn = "act against the holder of this lease now";
+    assert_eq!(ask("evil", cluster, good, "rack-3", "1/1/2").await, turn);
+    rig.stop().await;
+}
