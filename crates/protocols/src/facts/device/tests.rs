@@ -106,7 +106,7 @@ fn a_page_that_is_missing_or_old_is_told() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn nothing_that_a_device_says_breaks_the_bounds(
