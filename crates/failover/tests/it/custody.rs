@@ -97,22 +97,22 @@ fn play(seed: u64, fault: Fault) -> Result<u32, String> {
                 network.push(Message { at, number: numbers, node, sent, what: what.clone() });
             }
         };
-        for node in 0..NODES {
-            let local = holders[node].clock(now);
-            match (below(&mut rng, 60), holders[node].epoch) {
+        for (node, holder) in holders.iter_mut().enumerate() {
+            let local = holder.clock(now);
+            match (below(&mut rng, 60), holder.epoch) {
                 (0, None) => {
-                    holders[node].asked += 1;
-                    let what = What::Take(holders[node].asked);
+                    holder.asked += 1;
+                    let what = What::Take(holder.asked);
                     send(&mut rng, &mut network, node, local, what);
                 }
                 (1..=8, Some(epoch)) => send(&mut rng, &mut network, node, local, What::Keep(epoch)),
                 (9, Some(epoch)) if below(&mut rng, 3) == 0 => {
-                    (holders[node].until, holders[node].epoch) = (0, None);
-                    holders[node].asked += 1;
+                    (holder.until, holder.epoch) = (0, None);
+                    holder.asked += 1;
                     if below(&mut rng, 2) == 0 {
                         // Else it has crashed, and its change stays as it is.
                         send(&mut rng, &mut network, node, local, What::End(epoch));
-                        holders[node].journal = None;
+                        holder.journal = None;
                     }
                 }
                 _ => {}

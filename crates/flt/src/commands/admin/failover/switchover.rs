@@ -111,6 +111,7 @@ mod tests {
             reported: false,
             rebuild: None,
             withdrawn: false,
+            acting: None,
         }
     }
 
