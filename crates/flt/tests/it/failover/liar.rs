@@ -104,7 +104,7 @@ impl Serve<Control> for Liar {
 /// Takes the place of the coordinator, which is dead.
 async fn lie(bed: &Bed, settings: Settings) -> (Mesh, Arc<Liar>) {
     let data = bed.path().join("coordinator/data");
-    let key = SecretKey::read(&data.join("key"), || None).unwrap();
+    let key = SecretKey::read(&bed.path().join("coordinator/key"), || None).unwrap();
     let store = Arc::new(Store::open(&data).unwrap());
     let ledger = Ledger::open(store, None).unwrap();
     let state = ledger.state().unwrap();

@@ -88,7 +88,7 @@ impl Stage {
         let text = "[group.edge]\non = \"role=edge\"\n\n[group.edge.score.motd]\nkind = \"files/1\"\n\n\
                     [group.edge.score.motd.spec]\nroot = \"/etc\"\nentries.motd = { content = \"x\", mode = \"0644\" }\n";
         std::fs::write(self.bed.path().join("fleet.toml"), text).unwrap();
-        let published = self.bed.admin(["apply", "fleet.toml", "--yes", "--no-wait"]).ok();
+        let published = self.bed.admin(["apply", "fleet.toml", "--prune", "--yes", "--no-wait"]).ok();
         assert!(published.contains("withdrawn"), "{published}");
     }
 
