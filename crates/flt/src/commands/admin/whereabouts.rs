@@ -101,7 +101,7 @@ async fn look(target: &str, online: &Online<'_>) -> anyhow::Result<WhereView> {
                 left_out: facts.map(|facts| facts.left_out.addresses.clone()).unwrap_or_default(),
             });
             if let Some(facts) = facts {
-                all.tables.push(Learnt {
+                all.switch(Learnt {
                     device: device.clone(),
                     agent: agent.clone(),
                     age_seconds: seen,

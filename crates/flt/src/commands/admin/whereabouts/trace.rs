@@ -109,6 +109,23 @@ impl Told {
         }
     }
 
+    /// Adds what a switch tells. Of one that several nodes manage, what was seen last counts.
+    pub(super) fn switch(&mut self, table: Table) {
+        let serials = |facts: &DeviceFacts| -> Vec<String> {
+            facts.units.iter().filter_map(|unit| unit.serial.clone()).collect()
+        };
+        let own = serials(&table.facts);
+        let same =
+            |other: &&mut Table| other.device == table.device || (!own.is_empty() && serials(&other.facts) == own);
+        match self.tables.iter_mut().find(same) {
+            Some(other) if table.age_seconds.unwrap_or(u64::MAX) < other.age_seconds.unwrap_or(u64::MAX) => {
+                *other = table;
+            }
+            Some(_) => {}
+            None => self.tables.push(table),
+        }
+    }
+
     /// The interfaces of a node.
     pub(super) fn nics_of(&self, node: &Name) -> Vec<Nic> {
         self.nics.get(node).cloned().unwrap_or_default()

@@ -118,6 +118,21 @@ fn a_port_channel_is_its_members_and_a_bond_is_its_ports() {
 }
 
 #[test]
+fn a_switch_that_two_nodes_manage_counts_once() {
+    let mut told = Told::default();
+    let table = |device: &str, agent: &str, age, serial: Option<&str>, port: &str| {
+        let unit = protocols::facts::device::UnitFact { id: 1, model: None, serial: serial.map(str::to_owned) };
+        let addresses = BTreeMap::from([(port.to_owned(), BTreeSet::from([mac(1)]))]);
+        let facts = DeviceFacts { addresses, units: vec![unit], ..DeviceFacts::default() };
+        Table { device: name(device), agent: name(agent), age_seconds: Some(age), facts }
+    };
+    told.switch(table("rack-3", "edge-1", 90, None, "1/1/1"));
+    told.switch(table("rack-3", "edge-2", 5, Some("FEE1"), "1/1/2"));
+    told.switch(table("rack-three", "edge-3", 7, Some("FEE1"), "1/1/1"));
+    assert_eq!(seen(&told, 1), [is("rack-3", "1/1/2", How::Edge)]);
+}
+
+#[test]
 fn names_are_believed_where_they_are_one_node_alone() {
     let mut told = Told::default();
     for (node, n) in [("database-main-1", 1), ("database-main-2", 2), ("web", 3)] {
