@@ -141,7 +141,9 @@ async fn no_lease_is_taken_by_settings_that_the_ledger_does_not_declare() {
     assert_eq!(liar.granted.load(Ordering::SeqCst), 0, "it has asked for a lease");
     assert_eq!(stage.lines().len(), before, "it wrote by a lease that nobody signed the settings of");
     mesh.close().await;
-    drop(liar);
+    drop((liar, mesh));
+    let listen = stage.bed.listen();
+    until("the address", DEADLINE, || std::net::UdpSocket::bind(listen).map(drop));
 
     stage.coordinator.restart();
     ready(&stage.coordinator);
