@@ -289,12 +289,13 @@ impl Stage {
         let filler = std::fs::File::create(self.folder(node).join(FILLER)).unwrap();
         let zeros = vec![0_u8; 1 << 16];
         while std::io::Write::write_all(&mut &filler, &zeros).is_ok() {}
-        // Each wants a new file of the log, until there is none.
-        for _ in 0..64 {
-            if self.ask(node, "app", "CREATE TABLE IF NOT EXISTS more (n int); SELECT pg_switch_wal()").is_none() {
-                return;
-            }
-        }
+        // Each wants a new file of the log, until there is none. Nothing else of it grows: that would be an error of a
+        // statement, and no reason to end.
+        let more = "SELECT pg_logical_emit_message(false, 'filler', 'x'); SELECT pg_switch_wal()";
+        until("the log to find no room", RECOVERY, || {
+            self.ask(node, "app", more);
+            if self.is_writable(node) { Err(self.said()) } else { Ok(()) }
+        });
     }
 
     pub(super) fn empty_disk(&self, node: &str) {
