@@ -97,6 +97,7 @@ mod tests {
             payload: "{}".into(),
             names: [(node, "a".parse().unwrap())].into(),
             settings: Arc::new(settings),
+            ports: scores::failover::Ports::default(),
         };
         let folder = Folder::open(root.path(), &cluster.name).unwrap();
         assert_eq!(Folder::left(root.path()), []);
