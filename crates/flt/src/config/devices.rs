@@ -27,6 +27,7 @@ pub(crate) struct DeviceConfig {
     legacy: Vec<String>,
     #[serde(default)]
     netconf: Netconf,
+    #[serde(default)]
     exclusive: bool,
 }
 
