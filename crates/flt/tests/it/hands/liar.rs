@@ -18,7 +18,7 @@ async fn entries_that_no_admin_signed_are_refused() {
     let hands = Hands::start(&paper);
     let (mut liar, welcome) = hands.greet().await;
     assert_eq!((welcome.node, welcome.fleet, welcome.head), (paper.node.id(), paper.fleet(), None));
-    assert_eq!(welcome.kinds, ["files/1", "service/1", "postgres/1"].map(|kind| kind.parse().unwrap()));
+    assert_eq!(welcome.kinds, ["files/1", "postgres/1", "service/1"].map(|kind| kind.parse().unwrap()));
 
     // Another fleet's ledger, however sound.
     let other = Paper::found();

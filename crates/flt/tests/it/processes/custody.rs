@@ -108,7 +108,7 @@ fn two_agents_change_one_switch_one_after_the_other() {
     // To look is free.
     let fleet = fs::read_to_string(racks.file("fleet.toml")).unwrap();
     fs::write(racks.file("draft.toml"), fleet.replace("storage", "shelves")).unwrap();
-    let plan = racks.bed.admin(["plan", "draft.toml"]).ok();
+    let plan = racks.bed.admin(["plan", "draft.toml", "--preview"]).ok();
     assert!(plan.contains("make VLAN 30 \"shelves\""), "{plan}");
     fs::write(&go, "").unwrap();
     racks.in_order(2);
