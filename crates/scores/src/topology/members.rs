@@ -86,7 +86,11 @@ pub(super) async fn seat(trial: &Trial, member: &str) -> Result<Trial, DeviceErr
 /// Says which member it was.
 pub(super) fn told(member: &str, error: DeviceError) -> DeviceError {
     let doing = format!("{member}: {error}");
-    let told = if error.is_transient() { DeviceError::transient(doing) } else { DeviceError::permanent(doing) };
+    let told = match &error {
+        error if error.is_overtaken() => DeviceError::overtaken(doing),
+        error if error.is_transient() => DeviceError::transient(doing),
+        _ => DeviceError::permanent(doing),
+    };
     match error.into_source() {
         Some(source) => told.because(source),
         None => told,
@@ -117,3 +121,18 @@ async fn on_disk<R: Send + 'static>(
 
 /// The most members that a topology is made of.
 pub const MEMBERS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_means_is_the_same_when_it_is_told_whose_it_is() {
+        let kinds = |error: &DeviceError| (error.is_transient(), error.is_overtaken());
+        for error in [DeviceError::permanent("x"), DeviceError::transient("x"), DeviceError::overtaken("x")] {
+            let before = kinds(&error);
+            let told = told("left", error.because("y"));
+            assert_eq!((kinds(&told), crate::chain(&told)), (before, "left: x: y".to_owned()));
+        }
+    }
+}

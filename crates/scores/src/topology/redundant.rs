@@ -190,14 +190,17 @@ impl<S: Interpret<T>, T: Topology> Interpret<Redundant<T>> for Each<S> {
     }
 
     async fn revert(&self, on: &Redundant<T>, trial: &Trial) -> Result<(), DeviceError> {
-        let mut failed = Ok(());
+        let mut failed: Option<DeviceError> = None;
         for member in on.members.begun(trial).await? {
             // One that cannot be undone keeps none of the others from it.
             if let Err(error) = self.0.revert(member, &part(trial, member.name())).await {
-                failed = failed.and(Err(told(member.name(), error)));
+                // One that was overtaken is done with. One that is still to be undone keeps the trial open.
+                if failed.as_ref().is_none_or(|first| first.is_overtaken() && !error.is_overtaken()) {
+                    failed = Some(told(member.name(), error));
+                }
             }
         }
-        failed
+        failed.map_or(Ok(()), Err)
     }
 
     async fn resume(&self, on: &Redundant<T>, trial: &Trial) -> Result<Resume, DeviceError> {

@@ -170,6 +170,28 @@ async fn when_one_member_or_a_check_fails_all_are_as_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_was_overtaken_is_left_and_hides_none_that_is_still_to_be_undone() {
+    let failing = r#"{"checks":[{"type":"exec","command":["fail"]}],"check_seconds":0,"attempts":1}"#;
+    let job = assignment(&files(&[("x", "1"), ("y", "2")]), 1, failing);
+    let fails = |site: &Site, at: usize, error: DeviceError| site.disk(at).restore_errors.lock().unwrap().push(error);
+    let site = Site::new(2);
+    fails(&site, 0, DeviceError::overtaken("another was here"));
+    let report = site.redundant().play(&job, &site.stage).await;
+    assert!(report.message.contains("left as it is: a: another was here"), "{report:?}");
+    assert_eq!(site.files(), [2, 0]);
+    for overtaken in [0, 1] {
+        let site = Site::new(2);
+        fails(&site, overtaken, DeviceError::overtaken("another was here"));
+        fails(&site, 1 - overtaken, DeviceError::transient("restore: away"));
+        let report = site.redundant().play(&job, &site.stage).await;
+        assert!(report.message.contains("could not be undone yet: "), "{report:?}");
+        assert!(report.message.ends_with(": restore: away"), "{report:?}");
+        site.redundant().recover(&site.stage).await;
+        assert_eq!(site.files()[1 - overtaken], 0, "it is tried again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crash_at_any_call_of_any_member_ends_with_all_or_none() {
     let old = files(&[("x", "old")]);
     let new = files(&[("x", "new"), ("y", "new")]);
