@@ -101,7 +101,6 @@ async fn work(task: &Task, out: &mut Stdout) -> Result<(), Halt> {
     let (old, new) = (SecretKey::from_seed(&task.old), SecretKey::from_seed(&task.new));
     let ticket = ticket(task)?;
     may_go_on(&task.data)?;
-    let copy = Copy::prepare(&task.copy, &old, &new)?;
     let store = free(&task.data).await;
     let store = store.map_err(|error| Halt::Cannot { hint: remedy(&error), why: scores::chain(&error) })?;
     let store = Arc::new(store);
@@ -116,6 +115,9 @@ async fn work(task: &Task, out: &mut Stdout) -> Result<(), Halt> {
             hint: "an admin lets another key take its place: flt admin node replace NAME",
         });
     }
+    // The key of the hands, or one that it followed: hands that were started meanwhile put a new one in its place alone.
+    let ours = |key| key == old.id() || state.successor(key).is_some_and(|last| last == old.id() || last == new.id());
+    let copy = Copy::prepare(&task.copy, ours, &new)?;
     while !shows(&ledger, &old, &new) {
         match again(&mut ledger, task, &ticket, (&old, &new)).await {
             Ok(()) if shows(&ledger, &old, &new) => break,
@@ -252,7 +254,7 @@ struct Copy(Option<KeyFiles>);
 
 impl Copy {
     /// Writes the new key beside it, so that it is known before anything is entered that this can be done.
-    fn prepare(path: &Path, old: &SecretKey, new: &SecretKey) -> Result<Self, Halt> {
+    fn prepare(path: &Path, ours: impl Fn(NodeId) -> bool, new: &SecretKey) -> Result<Self, Halt> {
         if !path.exists() {
             return Ok(Self(None));
         }
@@ -262,7 +264,7 @@ impl Copy {
             if found == new.id() {
                 return Ok(false);
             }
-            anyhow::ensure!(found == old.id(), "it is not the key of the hands");
+            anyhow::ensure!(ours(found), "it is not the key of the hands, nor one that it followed");
             match fs::remove_file(files.next()) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
                 _ => {}

@@ -4,9 +4,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 
-use testkit::{DEADLINE, Proc, Program, flt_binary, until};
+use testkit::{DEADLINE, Proc, Program, until};
 
-use super::stage::{NAMES, RECOVERY, Stage, TTL};
+use super::stage::{NAMES, RECOVERY, Stage};
 use crate::processes::bed::{Bed, ready};
 
 /// A user that nothing else on this machine runs as.
@@ -17,11 +17,7 @@ const TOOLS: &[&str] = &["setpriv"];
 /// Three nodes, each of two processes.
 fn set() -> Stage {
     let bed = Bed::found();
-    fs::set_permissions(bed.path(), Permissions::from_mode(0o755)).unwrap();
-    let binary = bed.path().join("flt");
-    if fs::hard_link(flt_binary(), &binary).is_err() {
-        fs::copy(flt_binary(), &binary).unwrap();
-    }
+    bed.open_to_others();
     let coordinator = bed.start_coordinator();
     let (hands, agents) = NAMES.map(|name| join(&bed, name)).into_iter().unzip();
     Stage { agents, hands, coordinator, bed }.declared()
@@ -128,15 +124,6 @@ fn the_coordinators_end_fences_nobody_while_candidates_of_two_processes_promise(
         return;
     }
     let mut stage = set();
-    let first = stage.writes().unwrap();
-    stage.coordinator.kill();
-    let down = std::time::Instant::now();
-    until("three ttls", DEADLINE, || {
-        let line = stage.writes()?;
-        assert_eq!((&line.node, line.epoch), (&first.node, first.epoch));
-        if down.elapsed() > TTL * 3 { Ok(()) } else { Err(String::new()) }
-    });
-    stage.coordinator.restart();
-    ready(&stage.coordinator);
+    stage.writes_on_without_its_coordinator();
     stage.strike();
 }

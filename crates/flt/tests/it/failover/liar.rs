@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use failover::settings::Candidate;
 use failover::{
@@ -84,10 +83,7 @@ impl Serve<Control> for Liar {
             M::Tail(m) => {
                 let batch = TailBatch { entries: Vec::new(), head, claim: Some(claim), end: None };
                 drop(m.tx.send(batch).await);
-                tokio::select! {
-                    () = m.tx.closed() => {}
-                    () = tokio::time::sleep(Duration::from_secs(60)) => {}
-                }
+                m.tx.closed().await;
             }
             M::Beat(m) => drop(m.tx.send(Ok(BeatAck { head, claim, records_differ: false })).await),
             M::Compare(m) => drop(m.tx.send(Ok(Vec::new())).await),

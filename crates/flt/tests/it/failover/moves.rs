@@ -87,16 +87,7 @@ fn an_agent_that_hangs_longer_than_its_lease_has_no_writer_when_another_has() {
 #[test]
 fn the_coordinators_end_fences_nobody_while_the_candidates_promise() {
     let mut stage = Stage::set();
-    let first = stage.writes().unwrap();
-    stage.coordinator.kill();
-    let down = std::time::Instant::now();
-    until("three ttls", DEADLINE, || {
-        let line = stage.writes()?;
-        assert_eq!((&line.node, line.epoch), (&first.node, first.epoch));
-        if down.elapsed() > TTL * 3 { Ok(()) } else { Err(String::new()) }
-    });
-    stage.coordinator.restart();
-    crate::processes::bed::ready(&stage.coordinator);
+    let first = stage.writes_on_without_its_coordinator();
     stage.agent(&first.node).kill();
     stage.writer_after(first.epoch);
     stage.strike();

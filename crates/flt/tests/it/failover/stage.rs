@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use testkit::{DEADLINE, Lan, Proc, until};
 
-use crate::processes::bed::Bed;
+use crate::processes::bed::{Bed, ready};
 
 /// How long a cluster may take to have a writer again: many times what it takes.
 pub(super) const RECOVERY: Duration = Duration::from_secs(90);
@@ -214,6 +214,21 @@ impl Stage {
             }
             before = Some(line);
         }
+    }
+
+    /// The coordinator is dead for three ttls, and nobody fences for that; gives who writes.
+    pub(super) fn writes_on_without_its_coordinator(&mut self) -> Line {
+        let first = self.writes().unwrap();
+        self.coordinator.kill();
+        let down = std::time::Instant::now();
+        until("three ttls", DEADLINE, || {
+            let line = self.writes()?;
+            assert_eq!((&line.node, line.epoch), (&first.node, first.epoch));
+            if down.elapsed() > TTL * 3 { Ok(()) } else { Err(String::new()) }
+        });
+        self.coordinator.restart();
+        ready(&self.coordinator);
+        first
     }
 
     /// Ends all agents in order; nothing may write after that.

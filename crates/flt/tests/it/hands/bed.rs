@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use testkit::{DEADLINE, Proc, Program, flt_binary, until};
+use testkit::{DEADLINE, Proc, Program, until};
 
 use crate::processes::bed::{Bed, ready};
 
@@ -24,12 +24,7 @@ pub(super) struct Split {
 impl Split {
     pub(super) fn found() -> Self {
         let bed = Bed::found();
-        // Others have to get to their own folders in it.
-        fs::set_permissions(bed.path(), Permissions::from_mode(0o755)).unwrap();
-        let binary = bed.path().join("flt");
-        if fs::hard_link(flt_binary(), &binary).is_err() {
-            fs::copy(flt_binary(), &binary).unwrap();
-        }
+        bed.open_to_others();
         let coordinator = bed.start_coordinator();
         Self { bed, coordinator }
     }

@@ -190,6 +190,7 @@ fn a_rotation_of_two_processes_goes_on_wherever_it_was_killed() {
     let (old, file) = (key_in(&hands_key(&split)), hands_key(&split));
     let new = json(&as_under_systemd(&split).ok())["new"].as_str().unwrap().to_owned();
     assert_eq!(key_in(&copy_of_key(&split)), old, "nobody named it");
+    let stale = fs::read(copy_of_key(&split)).unwrap();
     let put_back = || {
         fs::rename(&file, file.with_file_name("key.new")).unwrap();
         fs::rename(split.node().join("hands/former-keys").join(&old), &file).unwrap();
@@ -202,6 +203,13 @@ fn a_rotation_of_two_processes_goes_on_wherever_it_was_killed() {
     put_back();
     start([&mut hands, &mut half]);
     assert_eq!(key_in(&file), new);
+    in_order(&split, &new);
+    // Where the hands did so and nobody gave the other half its key, the next rotation does.
+    stop([&mut half, &mut hands]);
+    fs::write(copy_of_key(&split), stale).unwrap();
+    let new = json(&rotate(&split).ok())["new"].as_str().unwrap().to_owned();
+    assert_eq!((key_in(&file), key_in(&copy_of_key(&split))), (new.clone(), new.clone()));
+    start([&mut hands, &mut half]);
     in_order(&split, &new);
     bed.declare("fleet.toml", "two\n", &["true"]);
     split.apply("1m").expect(0);

@@ -89,6 +89,16 @@ impl Bed {
         ])
     }
 
+    /// Lets other users get to their own folders in it, and gives them an `flt` that they can run.
+    pub(crate) fn open_to_others(&self) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(self.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let binary = self.path().join("flt");
+        if std::fs::hard_link(testkit::flt_binary(), &binary).is_err() {
+            std::fs::copy(testkit::flt_binary(), &binary).unwrap();
+        }
+    }
+
     pub(crate) fn start_coordinator(&self) -> Proc {
         let coordinator = self.coordinator().spawn();
         ready(&coordinator);

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use testkit::closure::System;
-use testkit::{DEADLINE, Lan, Machine, MachineSpec, Output, flt_binary, until};
+use testkit::{DEADLINE, Machine, Output, until};
+
+use super::hub::{ENV, Hub, agent_config, machine};
 
 /// A founded fleet of machines.
 pub(crate) struct Fleet {
-    _lan: Lan,
-    hub: Machine,
+    hub: Hub,
     nodes: Vec<Machine>,
     /// The path of each system in the store, by its version.
     pub(crate) systems: BTreeMap<String, String>,
@@ -38,41 +39,21 @@ impl Fleet {
         if !testkit::require(test, testkit::MACHINES) {
             return None;
         }
-        let rootfs = testkit::rootfs();
-        let spec = |name: &str| MachineSpec::new(&rootfs, name).bind(flt_binary(), "/usr/local/bin/flt");
-        let hub = spec("hub").file("/etc/systemd/system/flotilla-coordinator.service", COORDINATOR, 0o644);
         let nodes = names.iter().map(|name| {
-            let config = format!(
-                "data = \"/var/lib/flotilla-agent\"\nticket-file = \"/etc/flotilla/ticket\"\nname = \"{name}\"\n\
-                 metrics = \"127.0.0.1:9478\"\nheartbeat-seconds = 2\n"
-            );
-            spec(name)
+            machine(name)
                 .file("/etc/NIXOS", "", 0o644)
-                .file("/etc/flotilla/agent.toml", config, 0o644)
+                .file("/etc/flotilla/agent.toml", agent_config(name, "127.0.0.1:9478"), 0o644)
                 .file("/usr/local/bin/stage-2", STAGE_2, 0o755)
                 .file("/etc/systemd/system/stage-2.service", STAGE_2_UNIT, 0o644)
         });
-        let mut machines = MachineSpec::boot_all(std::iter::once(hub).chain(nodes));
-        let nodes = machines.split_off(1);
-        let hub = machines.remove(0);
-        let mut lan = Lan::new(0);
-        let address = lan.attach(hub.network());
-        let address = lan.address(address);
-        for node in &nodes {
-            lan.attach(node.network());
-        }
-        let mut fleet = Self { _lan: lan, hub, nodes, systems: BTreeMap::new() };
+        let (hub, nodes) = Hub::boot(nodes);
+        let mut fleet = Self { hub, nodes, systems: BTreeMap::new() };
         fleet.build(systems);
-        fleet.flt("admin init --name acme --dir /etc/flotilla/coordinator");
-        let listen = format!("LISTEN=0.0.0.0:4433\nADVERTISE={address}:4433\n");
-        fleet.hub.write("/etc/flotilla/coordinator.env", listen);
-        fleet.hub.ok("systemctl start flotilla-coordinator.service");
-        fleet.flt("admin use $(cat /var/lib/flotilla-coordinator/ticket)");
+        fleet.hub.found();
         let first = fleet.systems.get(&systems[0].app).cloned()?;
         fleet.hub.ok(&format!("{ENV}nix-store --export $(nix-store -qR {first}) > /var/lib/first.closure"));
         for node in &fleet.nodes {
-            let ticket = fleet.flt(&format!("admin invite --name {}", node.name()));
-            node.write_with_mode("/etc/flotilla/ticket", ticket, 0o600);
+            fleet.hub.invite(node);
             node.put(fleet.hub.changes().join("var/lib/first.closure"), "/var/lib/first.closure");
             // What an installer does.
             node.ok(&format!(
@@ -116,7 +97,7 @@ impl Fleet {
 
     /// Runs `flt` where the admin is, which must succeed.
     pub(crate) fn flt(&self, words: &str) -> String {
-        self.hub.shell(&format!("{ENV}flt {words}")).limit(Duration::from_secs(300)).ok()
+        self.hub.flt(words)
     }
 
     /// Writes the fleet file that declares a system for all nodes.
@@ -181,15 +162,6 @@ const HEALTH: &str = "python3 -c 'import urllib.request as r; a = r.urlopen(\"ht
     print(a.status, a.read().decode())'";
 const METRICS: &str = "python3 -c 'import urllib.request as r; \
     print(r.urlopen(\"http://127.0.0.1:9478/metrics\").read().decode())'";
-
-/// What a person at the hub has.
-const ENV: &str = "export HOME=/root NIX_REMOTE=local; cd /root; ";
-
-const COORDINATOR: &str = "[Unit]\nDescription=coordinator\n[Service]\nType=notify\nNotifyAccess=main\n\
-    EnvironmentFile=/etc/flotilla/coordinator.env\n\
-    ExecStart=/usr/local/bin/flt coordinator run --config /etc/flotilla/coordinator/coordinator.toml \
-    --data /var/lib/flotilla-coordinator --listen ${LISTEN} --advertise ${ADVERTISE}\n\
-    Restart=always\nWatchdogSec=60\nTimeoutStopSec=30\nKillMode=mixed\n";
 
 /// What the later half of a NixOS boot does: activates what the boot loader named and starts its units. And a name for
 /// the boot, since a machine that shares its kernel has the kernel's.

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use testkit::{DEADLINE, Lan, Machine, MachineSpec, Output, flt_binary, until};
+use testkit::{DEADLINE, Machine, until};
+
+use super::hub::{Hub, agent_config, machine};
 
 /// How long the unit may take to run again: many times what it takes.
 const RECOVERY: Duration = Duration::from_secs(120);
 const NAMES: [&str; 2] = ["a", "b"];
-const ENV: &str = "export HOME=/root USER=root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; ";
-
-const COORDINATOR: &str = "[Service]\nType=notify\nEnvironmentFile=/etc/flotilla/coordinator.env\n\
-    ExecStart=/usr/local/bin/flt coordinator run --config /etc/flotilla/coordinator/coordinator.toml \
-    --data /var/lib/flotilla-coordinator --listen ${LISTEN} --advertise ${ADVERTISE}\n";
 const AGENT: &str = "[Service]\nType=notify\nNotifyAccess=main\n\
     ExecStart=/usr/local/bin/flt agent run --config /etc/flotilla/agent.toml\n\
     TimeoutStopSec=30\nKillMode=mixed\n";
@@ -20,8 +17,7 @@ const LEDGER: &str = "[Service]\nExecStart=/usr/local/bin/ledgerd\nRestart=alway
 const LEDGERD: &str = "#!/bin/bash\nwhile true; do date +%s%N >> /var/lib/ledger; sleep 0.02; done\n";
 
 struct Stage {
-    _lan: Lan,
-    hub: Machine,
+    hub: Hub,
     nodes: Vec<Machine>,
 }
 
@@ -30,57 +26,29 @@ impl Stage {
         if !testkit::require(test, testkit::MACHINES) {
             return None;
         }
-        let rootfs = testkit::rootfs();
-        let spec = |name: &str| MachineSpec::new(&rootfs, name).bind(flt_binary(), "/usr/local/bin/flt");
-        let hub = spec("hub").file("/etc/systemd/system/flotilla-coordinator.service", COORDINATOR, 0o644);
         let nodes = NAMES.iter().map(|name| {
-            let config = format!(
-                "data = \"/var/lib/flotilla-agent\"\nticket-file = \"/etc/flotilla/ticket\"\nname = \"{name}\"\n\
-                 metrics = \"off\"\nheartbeat-seconds = 2\n"
-            );
-            spec(name)
-                .file("/etc/flotilla/agent.toml", config, 0o644)
+            machine(name)
+                .file("/etc/flotilla/agent.toml", agent_config(name, "off"), 0o644)
                 .file("/etc/systemd/system/flotilla-agent.service", AGENT, 0o644)
                 .file("/etc/systemd/system/ledgerd.service", LEDGER, 0o644)
                 .file("/usr/local/bin/ledgerd", LEDGERD, 0o755)
         });
-        let mut machines = MachineSpec::boot_all(std::iter::once(hub).chain(nodes));
-        let nodes = machines.split_off(1);
-        let hub = machines.remove(0);
-        let mut lan = Lan::new(0);
-        let address = lan.attach(hub.network());
-        let address = lan.address(address);
-        for node in &nodes {
-            lan.attach(node.network());
-        }
-        let stage = Self { _lan: lan, hub, nodes };
-        stage.flt("admin init --name acme --dir /etc/flotilla/coordinator");
-        let listen = format!("LISTEN=0.0.0.0:4433\nADVERTISE={address}:4433\n");
-        stage.hub.write("/etc/flotilla/coordinator.env", listen);
-        stage.hub.ok("systemctl start flotilla-coordinator.service");
-        stage.flt("admin use $(cat /var/lib/flotilla-coordinator/ticket)");
+        let (hub, nodes) = Hub::boot(nodes);
+        let stage = Self { hub, nodes };
+        stage.hub.found();
         for node in &stage.nodes {
-            let ticket = stage.flt(&format!("admin invite --name {}", node.name()));
-            node.write_with_mode("/etc/flotilla/ticket", ticket, 0o600);
+            stage.hub.invite(node);
             node.ok("systemctl start flotilla-agent.service");
         }
         for name in NAMES {
             until(&format!("{name} offers service/1"), DEADLINE, || {
-                let facts = stage.try_flt(&format!("admin facts {name}"));
+                let facts = stage.hub.try_flt(&format!("admin facts {name}"));
                 if facts.stdout.contains("service/1") { Ok(()) } else { Err((facts, stage.said())) }
             });
         }
         stage.declare();
         until("a first writer", RECOVERY, || stage.writes());
         Some(stage)
-    }
-
-    fn flt(&self, words: &str) -> String {
-        self.hub.shell(&format!("{ENV}flt {words}")).limit(Duration::from_secs(300)).ok()
-    }
-
-    fn try_flt(&self, words: &str) -> Output {
-        self.hub.shell(&format!("{ENV}flt {words}")).limit(Duration::from_secs(300)).run()
     }
 
     fn declare(&self) {
@@ -91,7 +59,7 @@ impl Stage {
                     promote = { command = [\"touch\", \"/run/promoted\"] }\n\
                     demote = { command = [\"rm\", \"-f\", \"/run/promoted\"] }\n";
         self.hub.write("/root/fleet.toml", text);
-        let applied = self.flt("admin apply /root/fleet.toml --timeout 4m");
+        let applied = self.hub.flt("admin apply /root/fleet.toml --timeout 4m");
         assert!(applied.contains("converged"), "{applied}");
     }
 
@@ -148,7 +116,7 @@ impl Stage {
 
     fn switch_to(&self, name: &str) {
         until(&format!("a switchover to {name}"), RECOVERY, || {
-            let moved = self.try_flt(&format!("admin failover switchover service/ledgerd --to {name}"));
+            let moved = self.hub.try_flt(&format!("admin failover switchover service/ledgerd --to {name}"));
             if moved.code == Some(0) { Ok(()) } else { Err(moved.stderr) }
         });
     }
@@ -190,7 +158,7 @@ fn a_unit_runs_on_one_machine_whatever_ends_or_hangs() {
 
     // Its agent hangs for longer than its lease.
     until("a candidate that follows", RECOVERY, || {
-        let status = stage.flt("admin failover status");
+        let status = stage.hub.flt("admin failover status");
         if status.contains("following") { Ok(()) } else { Err(status) }
     });
     stage.node(&first).ok("systemctl kill --kill-who=all --signal=STOP flotilla-agent.service");
