@@ -2,6 +2,7 @@
 
 use protocols::{BlobRef, Kind, SealedText, Subject};
 
+use crate::bond::BondScore;
 use crate::files::FilesScore;
 use crate::nixos::NixosScore;
 use crate::postgres::PostgresScore;
@@ -21,6 +22,7 @@ pub fn catalogue() -> Catalogue {
         Entry::of::<VlanScore>(),
         Entry::of::<SnmpScore>(),
         Entry::of::<PortFenceScore>(),
+        Entry::of::<BondScore>(),
     ];
     Catalogue { entries }
 }

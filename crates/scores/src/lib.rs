@@ -43,6 +43,7 @@
 
 pub mod artifacts;
 pub mod assignment;
+pub mod bond;
 pub mod catalogue;
 pub mod converge;
 pub mod custody;

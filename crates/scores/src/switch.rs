@@ -24,6 +24,7 @@ pub use config::{
 };
 pub use interface::{InterfaceScore, PortMode};
 pub use play::SwitchStep;
+pub(crate) use play::{bring_back_channel, is_as_before};
 pub use port::{Media, Port};
 pub use port_channel::PortChannelScore;
 pub use port_fence::PortFenceScore;

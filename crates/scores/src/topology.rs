@@ -3,6 +3,7 @@
 mod failover;
 mod members;
 mod one;
+mod pair;
 mod redundant;
 mod sharded;
 
@@ -11,6 +12,8 @@ use std::io;
 
 pub use failover::Failover;
 pub use members::{MEMBERS_MAX, MembersError};
+pub use pair::Pair;
+pub(crate) use pair::Side;
 pub use redundant::{Each, Found, MemberStep, Redundant};
 pub use sharded::Sharded;
 

@@ -142,8 +142,30 @@ fn way_back(before: &Before, now: &Snapshot) -> Vec<Change> {
     now.running.changes_to(&target)
 }
 
-/// Brings back what was before.
+/// Brings back what was before, and lets others change the switch.
 async fn revert<T: Switch, O: Opens>(on: &T, trial: &Trial, opens: O) -> Result<(), DeviceError> {
+    let reverted = bring_back(on, trial, opens).await;
+    if reverted.as_ref().map_or_else(DeviceError::is_overtaken, |()| true) {
+        on.release(&trial.subject);
+    }
+    reverted
+}
+
+/// Brings back what a port channel was before, and keeps the switch: for a change that is not of the switch alone.
+pub(crate) async fn bring_back_channel<T: Switch>(on: &T, trial: &Trial) -> Result<(), DeviceError> {
+    bring_back(on, trial, Nothing).await
+}
+
+/// Whether what a change touches is as it was before it, now and after a boot; whoever saw to that.
+pub(crate) async fn is_as_before<T: Switch>(on: &T, trial: &Trial) -> Result<bool, DeviceError> {
+    let Some(before) = read_before(trial).await? else { return Ok(true) };
+    let now = on.read().await?;
+    let same = |now: &Config, then: &Config| now.only(&before.touched) == *then;
+    Ok(same(&now.running, &before.running) && same(&now.startup, &before.startup))
+}
+
+/// What was before; nothing where it was not written, and so nothing changed.
+async fn read_before(trial: &Trial) -> Result<Option<Before>, DeviceError> {
     let path = file(trial);
     let read = tokio::task::spawn_blocking(move || match std::fs::metadata(&path) {
         Ok(found) if found.len() > BEFORE_BYTES_MAX => Err(std::io::Error::other("it is too large")),
@@ -153,20 +175,19 @@ async fn revert<T: Switch, O: Opens>(on: &T, trial: &Trial, opens: O) -> Result<
     });
     let bytes = match read.await {
         Ok(Ok(Some(bytes))) => bytes,
-        // Nothing was changed before it was written.
-        Ok(Ok(None)) => {
-            on.release(&trial.subject);
-            return Ok(());
-        }
+        Ok(Ok(None)) => return Ok(None),
         Ok(Err(error)) => return Err(DeviceError::io("read what was before", error)),
         Err(error) => return Err(DeviceError::transient("read what was before").because(error)),
     };
-    let before: Before = serde_json::from_slice(&bytes)
-        .map_err(|error| DeviceError::permanent("read what was before").because(error))?;
+    let before = serde_json::from_slice(&bytes);
+    before.map(Some).map_err(|error| DeviceError::permanent("read what was before").because(error))
+}
+
+async fn bring_back<T: Switch, O: Opens>(on: &T, trial: &Trial, opens: O) -> Result<(), DeviceError> {
+    let Some(before) = read_before(trial).await? else { return Ok(()) };
     let grant = on.claim(&trial.subject).await?;
     if grant.zip(before.grant).is_some_and(|(now, then)| now.overtakes(then)) {
         // What was before the change is no longer what was before it: another agent went on from what it found.
-        on.release(&trial.subject);
         let why = format!("another agent may have changed `{}` since", on.device());
         return Err(DeviceError::overtaken(why));
     }
@@ -191,7 +212,6 @@ async fn revert<T: Switch, O: Opens>(on: &T, trial: &Trial, opens: O) -> Result<
     if startup(&now.startup) != before.startup && startup(&now.startup) != startup(&now.running) {
         on.save().await?;
     }
-    on.release(&trial.subject);
     Ok(())
 }
 
