@@ -4,6 +4,7 @@ pub mod checks;
 pub mod facts;
 pub mod hold;
 pub mod linux;
+pub mod network;
 pub mod nixos;
 pub mod postgres;
 

@@ -6,6 +6,7 @@ mod checks;
 mod crash;
 mod facts;
 mod files;
+mod network;
 mod nixos;
 mod node;
 mod postgres;
