@@ -5,6 +5,7 @@ mod facts;
 mod live;
 mod memory;
 mod play;
+mod plugged;
 mod spoken;
 mod turn;
 

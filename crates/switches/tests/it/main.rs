@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
 mod bed;
+mod bond;
 mod faults;
 mod login;
 mod netconf;
