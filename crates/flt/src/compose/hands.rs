@@ -12,11 +12,14 @@ use agent::failover::{Drivers, KeptHere};
 use agent::{Agent, AskedCustodian, Beside, FarHands, Fetcher, Hands};
 use devices::checks::HostChecks;
 use devices::linux::LinuxHost;
+use devices::network::HostNet;
 use devices::nixos::NixosHost;
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::{FleetState, NodeId, SecretKey};
+use scores::bond::BondScore;
 use scores::files::FilesScore;
 use scores::nixos::{NixosScore, TrustedKey};
+use scores::topology::Pair;
 use scores::{Artifacts, Checks, Custodian, Ensemble, Player, Registry, Score as _, Trials};
 
 use super::Late;
@@ -54,8 +57,16 @@ impl Host<'_> {
         let trials = Trials::open(self.data.join("trials"))?;
         let mut ensemble = Ensemble::new(trials, self.checks);
         let keys = keys(self.key, self.data);
+        // Only root can set the network.
+        let root = rustix::process::geteuid().is_root();
+        let network = if root { HostNet::find(&check_path(), self.data) } else { None };
         for device in self.devices {
             ensemble = ensemble.with(switches::player(device.clone()));
+            if let Some(network) = &network {
+                let pair = Pair::new(network.clone(), device.clone());
+                let subjects = format!("bond/{}/*", device.declaration().name);
+                ensemble = ensemble.with(Player::new(pair, Registry::new().with::<BondScore>()).only(subjects));
+            }
         }
         let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts)).with_keys(keys);
         ensemble = ensemble.with(Player::new(files, Registry::new().with::<FilesScore>()));
