@@ -8,6 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// Not Debian's `psql`, a Perl program that looks for this one: while nobody is writable it would take all of a small machine.
+pub(super) const PSQL: &str = "/usr/lib/postgresql/15/bin/psql";
+/// How long a client that was thrown out waits.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// A row that a client was told is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ack {
@@ -44,7 +49,7 @@ impl Clients {
                     *child.lock().unwrap() = Some(started);
                     write(writer, &mut next, stdin, BufReader::new(stdout), &acks, &stop);
                     end(&child);
-                    std::thread::sleep(Duration::from_millis(50));
+                    std::thread::sleep(AGAIN);
                 }
             }));
         }
@@ -88,7 +93,7 @@ fn end(child: &Arc<Mutex<Option<Child>>>) {
 
 fn psql(namespace: &str, conninfo: &str) -> (Child, ChildStdin, std::process::ChildStdout) {
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace, "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", conninfo]);
+    command.args(["netns", "exec", namespace, PSQL, "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", conninfo]);
     command.env("PGPASSWORD", super::stage::PASSWORD);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
@@ -123,7 +128,7 @@ fn write(
         let Ok(timeline) = u32::from_str_radix(line.trim(), 16) else { return };
         acks.lock().unwrap().push(Ack { row, timeline, asked, told: Instant::now() });
         // As many as matter, not as many as there can be: the machine has other things to do.
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(40));
     }
 }
 

@@ -12,7 +12,7 @@ use testkit::{DEADLINE, Lan, Namespace, Proc, Quality, until};
 use super::coordinators::{Coordinators, HOSTS};
 use super::faults::{Fault, Moves, Needs};
 use super::figures::{Row, longest_gap};
-use super::ledger::{Ack, Clients, overlaps};
+use super::ledger::{Ack, Clients, PSQL, overlaps};
 use crate::failover::stage::signal_to;
 use crate::processes::bed::Bed;
 
@@ -151,7 +151,7 @@ impl Stage {
             self.folder(node).display()
         );
         let mut command = Command::new("timeout");
-        let output = command.args(["20", "psql", "-XAtqw", "-d", &conninfo, "-c", sql]).output().unwrap();
+        let output = command.args(["20", PSQL, "-XAtqw", "-d", &conninfo, "-c", sql]).output().unwrap();
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
