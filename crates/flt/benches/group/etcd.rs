@@ -39,6 +39,7 @@ fn spawn(dir: &std::path::Path, n: u16) -> Proc {
 
 impl Cluster for Etcd {
     const NAME: &'static str = "etcd, 3 members";
+    const SYNCS: &'static str = "every entry, on a majority's disks";
     type Client = Client;
 
     async fn start() -> Result<Self, String> {

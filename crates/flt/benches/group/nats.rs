@@ -44,6 +44,7 @@ fn spawn(dir: &std::path::Path, n: u16) -> Proc {
 
 impl Cluster for Nats {
     const NAME: &'static str = "NATS JetStream R3 (no sync)";
+    const SYNCS: &'static str = "nothing: the system writes it within two minutes";
     type Client = Client;
 
     async fn start() -> Result<Self, String> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use failover::{Attempt, ClusterName, Epoch, Outcome, Request, Span};
 use flt::compose::coordinator::{self, ClockPart, CoordinatorParts};
@@ -16,7 +16,7 @@ use protocols::entry::{Enroll, Founder, Payload, Publish, Role};
 use protocols::{Body, Digest, FleetState, Labels, NodeId, PeerAddr, Policy, SecretKey, SignedEntry, alpn};
 use tokio::time::timeout;
 
-use crate::{ANSWER, CLIENTS, Cluster, Proc, Registers, SOON, ledger};
+use crate::{ANSWER, CLIENTS, Cluster, POLL, Proc, Registers, SOON, ledger};
 
 /// Names the member that a process is to be, 0 to 2.
 pub(crate) const MEMBER: &str = "FLT_BENCH_MEMBER";
@@ -124,6 +124,7 @@ async fn mesh(n: usize) -> Mesh {
 
 impl Cluster for Group {
     const NAME: &'static str = "flt, 3 coordinators";
+    const SYNCS: &'static str = "every entry, on the leader's disk and one other's";
     type Client = Client;
 
     async fn start() -> Result<Self, String> {
@@ -133,8 +134,8 @@ impl Cluster for Group {
         (0..3).for_each(|n| ledger::store(&data(dir.path(), n), &log, log.len()));
         let procs = std::array::from_fn(|n| spawn(dir.path(), n));
         let this = Self { dir, procs, admin: mesh(ADMIN).await, agent: mesh(AGENT).await };
-        this.found().await;
-        this.acquire().await;
+        this.found().await?;
+        this.acquire().await?;
         Ok(this)
     }
 
@@ -163,22 +164,24 @@ impl Cluster for Group {
 }
 
 impl Group {
-    async fn found(&self) {
+    async fn found(&self) -> Result<(), String> {
         let until = Instant::now() + SOON;
         loop {
             let change = control::ChangeGroup { add: vec![key(1).id(), key(2).id()], remove: Vec::new() };
             let client = self.admin.client::<Control>(key(0).id(), alpn::CONTROL);
             let why = match timeout(SOON, client.rpc(change)).await {
-                Ok(Ok(Ok(_))) => return,
+                Ok(Ok(Ok(_))) => return Ok(()),
                 other => format!("{other:?}"),
             };
-            assert!(Instant::now() < until, "no group: {why}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            if Instant::now() > until {
+                return Err(format!("no group: {why}"));
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
 
     /// Each client becomes the holder of its lease, once the coordinators have put it in force.
-    async fn acquire(&self) {
+    async fn acquire(&self) -> Result<(), String> {
         let client = self.client(0).await;
         for register in 0..CLIENTS {
             let until = Instant::now() + SOON;
@@ -186,11 +189,12 @@ impl Group {
                 let acquire = Request::Acquire { epoch: Epoch(0), version: 1, silence: Span::ZERO };
                 match client.ask(register, acquire).await {
                     Ok(outcome) if outcome.answer.is_ok() => break,
-                    why => assert!(Instant::now() < until, "no lease: {why:?}"),
+                    why if Instant::now() > until => return Err(format!("no lease: {why:?}")),
+                    _ => tokio::time::sleep(POLL).await,
                 }
-                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+        Ok(())
     }
 }
 
