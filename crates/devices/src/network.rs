@@ -23,17 +23,29 @@ pub enum HostNet {
     Networkd(NetworkdHost),
     /// By nmstate, over NetworkManager.
     Nmstate(NmstateHost),
+    /// Not at all, for this reason.
+    Not(&'static str),
 }
 
 impl HostNet {
-    /// By nmstate where its program is in this search path, and else by systemd-networkd if that one's is. `data` is a
-    /// folder to remember what was set in.
-    pub fn find(search: &OsStr, data: &Path) -> Option<Self> {
+    /// By nmstate where its program is in this search path, and else by systemd-networkd if that one's is. `root` stands
+    /// for `/`, `data` is a folder to remember what was set in.
+    pub fn find(root: &Path, search: &OsStr, data: &Path) -> Option<Self> {
         let program = |name: &str| std::env::split_paths(search).map(|dir| dir.join(name)).find(|path| path.is_file());
         if let Some(program) = program("nmstatectl") {
-            return Some(Self::Nmstate(NmstateHost::new("/", program, data)));
+            return Some(Self::Nmstate(NmstateHost::new(root, program, data)));
         }
-        program("networkctl").map(|program| Self::Networkd(NetworkdHost::new("/", program)))
+        program("networkctl").map(|program| Self::Networkd(NetworkdHost::new(root, program)))
+    }
+
+    /// Has the program run by another one, whose words these are.
+    #[must_use]
+    pub fn run_by(self, before: &[String]) -> Self {
+        match self {
+            Self::Networkd(host) => Self::Networkd(host.run_by(before)),
+            Self::Nmstate(host) => Self::Nmstate(host.run_by(before)),
+            Self::Not(why) => Self::Not(why),
+        }
     }
 }
 
@@ -42,6 +54,7 @@ impl Topology for HostNet {
         match self {
             Self::Networkd(host) => host.name(),
             Self::Nmstate(host) => host.name(),
+            Self::Not(_) => "host",
         }
     }
 
@@ -49,6 +62,7 @@ impl Topology for HostNet {
         match self {
             Self::Networkd(host) => host.ensure_ready().await,
             Self::Nmstate(host) => host.ensure_ready().await,
+            Self::Not(why) => Err(cannot(why)),
         }
     }
 }
@@ -58,6 +72,7 @@ impl HostNetwork for HostNet {
         match self {
             Self::Networkd(host) => host.look(bond).await,
             Self::Nmstate(host) => host.look(bond).await,
+            Self::Not(why) => Err(cannot(why)),
         }
     }
 
@@ -65,6 +80,7 @@ impl HostNetwork for HostNet {
         match self {
             Self::Networkd(host) => host.record(bond).await,
             Self::Nmstate(host) => host.record(bond).await,
+            Self::Not(why) => Err(cannot(why)),
         }
     }
 
@@ -72,6 +88,7 @@ impl HostNetwork for HostNet {
         match self {
             Self::Networkd(host) => host.set(bond).await,
             Self::Nmstate(host) => host.set(bond).await,
+            Self::Not(why) => Err(cannot(why)),
         }
     }
 
@@ -79,6 +96,7 @@ impl HostNetwork for HostNet {
         match self {
             Self::Networkd(host) => host.keep(bond).await,
             Self::Nmstate(host) => host.keep(bond).await,
+            Self::Not(why) => Err(cannot(why)),
         }
     }
 
@@ -86,8 +104,13 @@ impl HostNetwork for HostNet {
         match self {
             Self::Networkd(host) => host.put_back(bond, record).await,
             Self::Nmstate(host) => host.put_back(bond, record).await,
+            Self::Not(why) => Err(cannot(why)),
         }
     }
+}
+
+fn cannot(why: &str) -> DeviceError {
+    DeviceError::permanent(format!("set the network: {why}"))
 }
 
 /// Does something with the disk, off the runtime's threads.

@@ -3,9 +3,12 @@
 //!
 //! The host's side is set first: a bond without a partner still carries traffic by one of its ports, while ports of a
 //! switch that wait for LACP carry none. Both sides have a state that is in force and one that is there after a boot; the
-//! second is written when LACP has been seen on every port from both ends and the checks have passed.
+//! second is written when LACP has been seen on every port from both ends, a coordinator has answered if one did before,
+//! and the checks have passed.
 
+mod back;
 mod host;
+mod notes;
 mod plan;
 mod play;
 mod plugged;

@@ -30,15 +30,28 @@ pub(super) fn links(root: &Path) -> std::io::Result<BTreeMap<String, HostLink>> 
         let text = |file: &str| read(&folder.join(file)).ok().flatten().map(|text| text.trim().to_owned());
         let mac = text("bonding_slave/perm_hwaddr").or_else(|| text("address"));
         let master = std::fs::read_link(folder.join("master")).ok();
+        let master = master.and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
         let link = HostLink {
             mac: mac.and_then(|mac| mac.parse().ok()).filter(|mac: &Mac| mac.bytes() != [0; 6]),
             addresses: addresses.remove(&name).unwrap_or_default(),
-            master: master.and_then(|path| Some(path.file_name()?.to_str()?.to_owned())),
+            above: above(&folder, master.as_deref())?,
+            master,
             up: text("carrier").as_deref() == Some("1"),
         };
         links.insert(name, link);
     }
     Ok(links)
+}
+
+/// What is made of an interface, beside its master.
+fn above(folder: &Path, master: Option<&str>) -> std::io::Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for entry in std::fs::read_dir(folder)? {
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        let upper = name.strip_prefix("upper_").filter(|upper| Some(*upper) != master);
+        all.extend(upper.map(str::to_owned));
+    }
+    Ok(all)
 }
 
 /// How a bond fares, where there is one.

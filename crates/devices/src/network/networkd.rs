@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::files::{self, Lasts};
+use super::program::Program;
 use super::{blocking, links, program};
 
 /// A host whose network is set by files that systemd-networkd reads. What is on probation is below `/run`, and gone after
@@ -17,7 +18,7 @@ use super::{blocking, links, program};
 #[derive(Debug, Clone)]
 pub struct NetworkdHost {
     root: PathBuf,
-    control: PathBuf,
+    control: Program,
 }
 
 /// What was there of a bond.
@@ -33,11 +34,19 @@ struct Before {
 impl NetworkdHost {
     /// `root` stands for `/`, and `control` is the program `networkctl`.
     pub fn new(root: impl Into<PathBuf>, control: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), control: control.into() }
+        Self { root: root.into(), control: Program::new(control.into()) }
+    }
+
+    /// Has the program run by another one, whose words these are.
+    #[must_use]
+    pub fn run_by(self, before: &[String]) -> Self {
+        Self { control: self.control.run_by(before), ..self }
     }
 
     async fn reload(&self) -> Result<(), DeviceError> {
-        program::run(&self.control, &["reload"], "").await.map(drop)
+        let reloaded = program::run(&self.control, &["reload"], "").await;
+        // It may be starting anew just now; what it cannot read it says nowhere but in its log.
+        reloaded.map(drop).map_err(|error| DeviceError::transient(scores::chain(&error)))
     }
 
     async fn files(&self, bond: &str) -> Result<(BTreeMap<String, String>, BTreeMap<String, String>), DeviceError> {
@@ -85,7 +94,11 @@ impl Topology for NetworkdHost {
     }
 
     async fn ensure_ready(&self) -> Result<(), DeviceError> {
-        match program::run(&self.control, &["--no-pager", "--no-legend", "list"], "").await {
+        // It lists what there is also where systemd-networkd does not run, and then complains.
+        match program::heard(&self.control, &["--no-pager", "--no-legend", "list"], "").await {
+            Ok((_, complaint)) if complaint.contains("not running") => {
+                Err(DeviceError::transient("ask systemd-networkd, which does not run here"))
+            }
             Ok(_) => Ok(()),
             Err(error) => Err(DeviceError::transient("ask systemd-networkd").because(scores::chain(&error))),
         }

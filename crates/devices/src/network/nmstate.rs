@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use super::program::Program;
 use super::{blocking, links, program, read, under};
 
 /// A host whose network `nmstatectl` sets. What is on probation is in memory alone, and gone after a boot.
 #[derive(Debug, Clone)]
 pub struct NmstateHost {
     root: PathBuf,
-    control: PathBuf,
+    control: Program,
     data: PathBuf,
 }
 
@@ -43,7 +44,13 @@ struct Before {
 impl NmstateHost {
     /// `root` stands for `/`, `control` is the program `nmstatectl`, `data` a folder to remember what was set in.
     pub fn new(root: impl Into<PathBuf>, control: impl Into<PathBuf>, data: &Path) -> Self {
-        Self { root: root.into(), control: control.into(), data: data.join("bonds") }
+        Self { root: root.into(), control: Program::new(control.into()), data: data.join("bonds") }
+    }
+
+    /// Has the program run by another one, whose words these are.
+    #[must_use]
+    pub fn run_by(self, before: &[String]) -> Self {
+        Self { control: self.control.run_by(before), ..self }
     }
 
     async fn show(&self) -> Result<Value, DeviceError> {

@@ -19,6 +19,7 @@ root=ROOT
 echo "$*" >> $root/calls
 [ -e $root/fail ] && { echo 'Failed to reload network settings: Connection refused' >&2; exit 1; }
 case $1 in
+--no-pager) [ -e $root/stopped ] && echo 'WARNING: systemd-networkd is not running, output will be incomplete.' >&2 ;;
 delete) rm -r $root/sys/class/net/$2; rm -f $root/proc/net/bonding/$2 ;;
 reload)
     files=$(ls $root/run/systemd/network/*.net* $root/etc/systemd/network/*.net* 2>/dev/null | sed 's|\(.*\)/\([^/]*\)$|\2 \1/\2|' | sort | cut -d' ' -f2)
@@ -248,13 +249,53 @@ async fn files_that_somebody_changed_count_no_more_and_those_of_others_are_told(
     assert_eq!(host.look("bond1").await.unwrap().startup, None);
 }
 
+#[tokio::test]
+async fn a_host_whose_networkd_does_not_run_is_not_ready() {
+    let (bed, host) = Bed::networkd();
+    host.ensure_ready().await.unwrap();
+    fs::write(bed.path().join("stopped"), "").unwrap();
+    let error = host.ensure_ready().await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("does not run here"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_made_of_an_interface_is_seen() {
+    let (bed, host) = Bed::networkd();
+    let nic = bed.path().join("sys/class/net/t1");
+    for upper in ["upper_t1.20", "upper_bond0"] {
+        fs::create_dir(nic.join(upper)).unwrap();
+    }
+    let links = host.look("bond0").await.unwrap().links;
+    assert_eq!(links["t1"].above, BTreeSet::from(["bond0".to_owned(), "t1.20".to_owned()]));
+    std::os::unix::fs::symlink("../bond0", nic.join("master")).unwrap();
+    let links = host.look("bond0").await.unwrap().links;
+    assert_eq!((links["t1"].above.len(), links["t1"].master.as_deref()), (1, Some("bond0")));
+    assert!(links["t2"].above.is_empty());
+}
+
 #[test]
 fn nmstate_is_chosen_where_it_is() {
     let bed = Bed::new("networkctl", NETWORKCTL);
     let data = bed.path().join("data");
-    let find = |path: &Path| HostNet::find(path.as_os_str(), &data);
+    let find = |path: &Path| HostNet::find(bed.path(), path.as_os_str(), &data);
     assert!(matches!(find(bed.path()), Some(HostNet::Networkd(_))));
     fs::write(bed.path().join("nmstatectl"), "").unwrap();
     assert!(matches!(find(bed.path()), Some(HostNet::Nmstate(_))));
     assert!(find(&bed.path().join("sys")).is_none());
+}
+
+#[tokio::test]
+async fn a_program_is_run_by_another_one_where_that_is_asked_for() {
+    let (bed, host) = Bed::networkd();
+    let words = ["sh", "-c", "echo by >> $0; exec \"$@\""].map(str::to_owned);
+    let noted = bed.path().join("by");
+    let words: Vec<String> = words.into_iter().chain([noted.display().to_string()]).collect();
+    let host = host.run_by(&words);
+    host.set(&bond(&["t1", "t2"])).await.unwrap();
+    assert_eq!(fs::read_to_string(noted).unwrap(), "by\n");
+    assert_eq!(bed.calls(), "reload\n");
+    assert!(host.look("bond0").await.unwrap().running.is_some());
+    let none = HostNet::Not("this process has no network");
+    let error = none.ensure_ready().await.unwrap_err();
+    assert_eq!(error.to_string(), "set the network: this process has no network");
 }

@@ -79,6 +79,8 @@ pub struct HostLink {
     pub addresses: BTreeSet<String>,
     /// The bond or bridge that it is a member of.
     pub master: Option<String>,
+    /// Interfaces that are made of it, beside that: VLANs, for example.
+    pub above: BTreeSet<String>,
     /// Whether its link is up.
     pub up: bool,
 }

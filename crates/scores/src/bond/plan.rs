@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::host::is_missed;
 use super::{BondScore, HostBond, HostLinks, Surroundings};
 use crate::Plan;
-use crate::switch::{Port, PortChannelScore, Snapshot, SwitchStep};
+use crate::switch::{Lag, Port, PortChannelScore, Snapshot, SwitchStep};
 
 /// What was found on both sides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -78,7 +78,8 @@ impl Plan for BondScore {
         let switch = self.port_channel(found.ports.clone()).plan(&found.switch);
         let (last, first): (Vec<_>, Vec<_>) = switch.into_iter().partition(PortChannelScore::after_checks);
         steps.extend(first.into_iter().map(BondStep::Switch));
-        if !self.disagreements(found).is_empty() {
+        // Also where they agree now: what was changed may have ended that.
+        if !steps.is_empty() || !self.disagreements(found).is_empty() {
             steps.push(BondStep::Agree);
         }
         if found.host.startup.as_ref() != Some(&bond) {
@@ -99,7 +100,7 @@ impl Plan for BondScore {
 
 impl BondScore {
     /// What the host is to be set to.
-    fn host_bond(&self, found: &BondObserved) -> HostBond {
+    pub(super) fn host_bond(&self, found: &BondObserved) -> HostBond {
         HostBond {
             name: self.name.clone(),
             nics: self.nics.clone(),
@@ -155,6 +156,11 @@ impl BondScore {
             if let Some(master) = link.master.as_ref().filter(|master| **master != self.name) {
                 all.push(format!("{nic} is a member of {master}"));
             }
+            let above = link.above.iter().filter(|above| **above != self.name);
+            let above: Vec<&str> = above.map(String::as_str).collect();
+            if !above.is_empty() {
+                all.push(format!("{nic} carries {}, which would be cut off", above.join(" ")));
+            }
             let lost = link.addresses.iter().filter(|address| is_missed(address) && !self.addresses.contains(*address));
             let lost: Vec<&str> = lost.map(String::as_str).collect();
             if !lost.is_empty() && !self.lose_addresses {
@@ -187,15 +193,16 @@ impl BondScore {
         switch: &Snapshot,
         surroundings: &Surroundings,
     ) -> Result<BTreeSet<Port>, String> {
-        let name = self.port_channel(BTreeSet::new()).name;
-        let mine = switch.running.lags.iter().find(|(id, lag)| match self.id {
-            Some(wanted) => **id == wanted,
-            None => lag.name.as_ref() == Some(&name),
-        });
-        if let Some((_, lag)) = mine.filter(|(_, lag)| lag.members.len() == self.nics.len()) {
-            return Ok(lag.members.clone());
-        }
         let own: BTreeSet<Mac> = host.links.values().filter_map(|link| link.mac).collect();
+        // Other hosts may call theirs the same: what leads here is this one's.
+        if let Some((id, lag)) = self.channel_on(switch).filter(|(_, lag)| lag.members.len() == self.nics.len()) {
+            let macs = surroundings.addresses.get(&Port::channel(id));
+            let learnt = macs.is_some_and(|macs| !macs.is_empty() && macs.is_subset(&own));
+            let told = |port: &Port| surroundings.neighbours.get(port).is_some_and(|told| is_told(told, &own));
+            if learnt || lag.members.iter().all(told) {
+                return Ok(lag.members.clone());
+            }
+        }
         let (mut found, mut why) = (BTreeMap::new(), Vec::new());
         for nic in &self.nics {
             match seen(host, nic, &own, surroundings) {
@@ -212,6 +219,62 @@ impl BondScore {
         }
         Err(format!("which ports lead here cannot be told: {}; declare `ports`", why.join("; ")))
     }
+}
+
+impl BondScore {
+    /// What the switch has now under the id or the name that the port channel shall have.
+    fn channel_on<'a>(&self, switch: &'a Snapshot) -> Option<(u16, &'a Lag)> {
+        let name = self.port_channel(BTreeSet::new()).name;
+        let found = switch.running.lags.iter().find(|(id, lag)| match self.id {
+            Some(wanted) => **id == wanted,
+            None => lag.name.as_ref() == Some(&name),
+        });
+        found.map(|(id, lag)| (*id, lag))
+    }
+
+    /// The bonds of this name that this host was given on this switch.
+    fn given<'a>(&'a self, host: &'a HostLinks) -> impl Iterator<Item = &'a HostBond> {
+        [&host.running, &host.startup].into_iter().flatten().filter(|bond| bond.device == self.device)
+    }
+
+    /// What says that the port channel which is there by that id or name is somebody else's: it has other ports, and none
+    /// of those that this host was given.
+    pub(super) fn others_channel(&self, found: &BondObserved) -> Option<String> {
+        let (id, lag) = self.channel_on(&found.switch)?;
+        let given = self.given(&found.host).any(|bond| !bond.ports.is_disjoint(&lag.members));
+        if lag.members.is_empty() || lag.members == found.ports || given {
+            return None;
+        }
+        let members: Vec<String> = lag.members.iter().map(Port::to_string).collect();
+        let name = lag.name.as_ref().map_or_else(String::new, |name| format!(" {name:?}"));
+        Some(format!(
+            "the port channel {id}{name} is there already, with {}, and nothing shows that it is this host's: declare \
+             another `channel` or `id`",
+            members.join(" ")
+        ))
+    }
+
+    /// What the switch sees that is not so if these are the ports: nothing, once the host was given them.
+    pub(super) fn doubts(&self, found: &BondObserved) -> Vec<String> {
+        if self.given(&found.host).any(|bond| bond.ports == found.ports) {
+            return Vec::new();
+        }
+        let mine = self.channel_on(&found.switch).map(|(id, _)| Port::channel(id));
+        let mut all = Vec::new();
+        for nic in &self.nics {
+            let Some(mac) = found.host.links.get(nic).and_then(|link| link.mac) else { continue };
+            let seen = found.surroundings.addresses.iter().filter(|(_, macs)| macs.contains(&mac));
+            let elsewhere =
+                seen.map(|(port, _)| port).filter(|port| !found.ports.contains(*port) && Some(**port) != mine);
+            all.extend(elsewhere.map(|port| format!("{nic} ({mac}) is seen on {port}, which is none of the `ports`")));
+        }
+        all
+    }
+}
+
+/// Whether what is told of a neighbour is one of these addresses.
+fn is_told(told: &BTreeSet<String>, own: &BTreeSet<Mac>) -> bool {
+    told.iter().any(|text| text.parse::<Mac>().is_ok_and(|mac| own.contains(&mac)))
 }
 
 /// The one port behind which an interface is seen, and nothing but this host.
@@ -231,9 +294,8 @@ fn seen(host: &HostLinks, nic: &str, own: &BTreeSet<Mac>, around: &Surroundings)
     if port.channel_id().is_some() {
         return Err(format!("{nic} ({mac}) is seen on the port channel {port}"));
     }
-    let is_own = |text: &str| text.parse::<Mac>().is_ok_and(|mac| own.contains(&mac));
     match around.neighbours.get(port) {
-        Some(neighbours) if neighbours.iter().any(|text| is_own(text)) => Ok(*port),
+        Some(neighbours) if is_told(neighbours, own) => Ok(*port),
         Some(neighbours) => {
             let told: Vec<&str> = neighbours.iter().map(String::as_str).collect();
             let told = told.join(" ");

@@ -1,4 +1,4 @@
-//! How a bond is made on both sides, judged, and undone on both sides.
+//! How a bond is made on both sides, and judged; how it is undone is in `back.rs`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::notes::Notes;
 use super::{BondObserved, BondScore, BondStep, HostNetwork, Plugged};
-use crate::switch::{bring_back_channel, is_as_before};
 use crate::topology::{Pair, Side};
-use crate::{DeviceError, Interpret, Plan, Stage, Trial, durable};
+use crate::{DeviceError, Interpret, Plan, Stage, Trial, chain, durable};
 
 impl<H: HostNetwork, W: Plugged> Interpret<Pair<H, W>> for BondScore {
     async fn observe(&self, on: &Pair<H, W>) -> Result<BondObserved, DeviceError> {
@@ -35,12 +35,28 @@ impl<H: HostNetwork, W: Plugged> Interpret<Pair<H, W>> for BondScore {
         }
         let channel = self.port_channel(ports.clone());
         let switch = channel.observe(on.second()).await.map_err(|error| on.told(Side::Second, error))?;
-        Ok(BondObserved { host, switch, surroundings, ports })
+        let found = BondObserved { host, switch, surroundings, ports };
+        if let Some(other) = self.others_channel(&found) {
+            return Err(DeviceError::permanent(format!("not possible on {}: {other}", on.second().name())));
+        }
+        let doubts = self.doubts(&found);
+        if !doubts.is_empty() {
+            // A switch may remember for some minutes where an interface was plugged into before.
+            return Err(DeviceError::transient(format!(
+                "not possible on {}: {}",
+                on.second().name(),
+                doubts.join("; ")
+            )));
+        }
+        Ok(found)
     }
 
     async fn begin(&self, on: &Pair<H, W>, trial: &Trial, steps: &[BondStep]) -> Result<(), DeviceError> {
         let seat = Side::Second.seat(trial).await?;
-        let ports = self.observe(on).await?.ports;
+        let claimed = on.second().claim(&trial.subject).await;
+        let grant = claimed.map_err(|error| on.told(Side::Second, error))?.map(|grant| grant.epoch);
+        let found = self.observe(on).await?;
+        let (bond, ports) = (self.host_bond(&found), found.ports);
         let own: Vec<_> = steps.iter().filter_map(switch_step).cloned().collect();
         let channel = self.port_channel(ports);
         channel.begin(on.second(), &seat, &own).await.map_err(|error| on.told(Side::Second, error))?;
@@ -52,7 +68,8 @@ impl<H: HostNetwork, W: Plugged> Interpret<Pair<H, W>> for BondScore {
         let path = file(trial).await?;
         let failed = |error| DeviceError::io("write what was on the host before", error);
         let written = tokio::task::spawn_blocking(move || durable::write(&path, record.as_bytes())).await;
-        written.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)
+        written.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
+        Notes { grant, bond, answered: None, sent: false }.write(trial).await
     }
 
     async fn apply(
@@ -64,20 +81,24 @@ impl<H: HostNetwork, W: Plugged> Interpret<Pair<H, W>> for BondScore {
     ) -> Result<(), DeviceError> {
         match step {
             BondStep::Host(bond) => {
+                note_contact(trial, stage).await?;
                 on.first().set(bond).await.map_err(|error| on.told(Side::First, error))?;
-                self.made(on).await
+                self.made(on).await?;
+                self.reach(on, trial, stage).await
             }
             BondStep::Switch(step) => {
+                note_contact(trial, stage).await?;
+                Notes::sends(trial).await?;
                 let part = Side::Second.part(trial);
                 let channel = self.port_channel(BTreeSet::new());
                 let applied = channel.apply(on.second(), step, &part, stage).await;
                 applied.map_err(|error| on.told(Side::Second, error))
             }
-            BondStep::Agree => self.agree(on, stage).await,
+            BondStep::Agree => self.agree(on, trial, stage).await,
             BondStep::Keep(bond) => {
                 // It is there already, unless the change goes on after a restart.
-                let claimed = on.second().claim(&trial.subject).await;
-                claimed.map_err(|error| on.told(Side::Second, error))?;
+                let claimed = self.claim_again(on, trial).await;
+                claimed.map_err(|(Lost::ToAnother(error) | Lost::Unknown(error))| on.told(Side::Second, error))?;
                 on.first().keep(bond).await.map_err(|error| on.told(Side::First, error))
             }
         }
@@ -101,7 +122,7 @@ impl<H: HostNetwork, W: Plugged> Interpret<Pair<H, W>> for BondScore {
 
 impl BondScore {
     /// Waits until the host's bond has its members.
-    async fn made<H: HostNetwork, W: Plugged>(&self, on: &Pair<H, W>) -> Result<(), DeviceError> {
+    pub(super) async fn made<H: HostNetwork, W: Plugged>(&self, on: &Pair<H, W>) -> Result<(), DeviceError> {
         let until = Instant::now() + MADE_WITHIN;
         loop {
             let host = on.first().look(&self.name).await.map_err(|error| on.told(Side::First, error))?;
@@ -121,65 +142,100 @@ impl BondScore {
         }
     }
 
-    /// Waits until both ends speak LACP on every port.
-    async fn agree<H: HostNetwork, W: Plugged>(&self, on: &Pair<H, W>, stage: &dyn Stage) -> Result<(), DeviceError> {
-        let until = Instant::now() + AGREE_WITHIN;
+    /// Waits until the switch is reached again: the way to it may lead through interfaces that were just joined, and their
+    /// ports may learn for a while before they carry. Nobody else may have had it meanwhile.
+    async fn reach<H: HostNetwork, W: Plugged>(
+        &self,
+        on: &Pair<H, W>,
+        trial: &Trial,
+        stage: &dyn Stage,
+    ) -> Result<(), DeviceError> {
+        let until = Instant::now() + REACH_WITHIN;
         loop {
-            let why = self.disagreements(&self.observe(on).await?);
-            if why.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() >= until || stage.cancelled().is_some() {
-                let within = AGREE_WITHIN.as_secs();
-                let why = why.join("; ");
-                return Err(DeviceError::permanent(format!("see LACP on every port within {within} seconds: {why}")));
+            let error = match self.claim_again(on, trial).await {
+                Ok(()) => match on.second().read().await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => error,
+                },
+                Err(Lost::ToAnother(error)) => return Err(on.told(Side::Second, error)),
+                Err(Lost::Unknown(error)) => error,
+            };
+            if !error.is_transient() || Instant::now() >= until || stage.cancelled().is_some() {
+                return Err(on.told(Side::Second, error));
             }
             tokio::time::sleep(LOOK_PAUSE).await;
         }
     }
 
-    /// Brings back both sides, in reverse: the switch was changed last.
-    async fn bring_back<H: HostNetwork, W: Plugged>(&self, on: &Pair<H, W>, trial: &Trial) -> Result<(), DeviceError> {
-        let part = Side::Second.part(trial);
-        let told = |error| on.told(Side::Second, error);
-        let switch = bring_back_channel(on.second(), &part).await;
-        match switch {
-            Ok(()) => self.bring_back_host(on, trial).await,
-            Err(overtaken) if overtaken.is_overtaken() => {
-                // The switch is left as it is. A host without a bond would be cut off by a port channel that stays, while
-                // one with a bond carries traffic either way: it goes back only if there is nothing to leave.
-                if !is_as_before(on.second(), &part).await.map_err(told)? {
-                    return Err(told(overtaken));
-                }
-                self.bring_back_host(on, trial).await
-            }
-            Err(first) => {
-                self.bring_back_host(on, trial).await?;
-                // The way to the switch may lead through the interfaces that have just come back.
-                tracing::info!(error = %crate::chain(&first), "the host's network is back: undoing the switch's side again");
-                bring_back_channel(on.second(), &part).await.map_err(told)
-            }
+    /// Has the switch again, and sure that nobody else had it since the trial was begun.
+    async fn claim_again<H: HostNetwork, W: Plugged>(&self, on: &Pair<H, W>, trial: &Trial) -> Result<(), Lost> {
+        let notes = Notes::read(trial).await.map_err(Lost::Unknown)?;
+        let grant = on.second().claim(&trial.subject).await.map_err(Lost::Unknown)?;
+        let begun = notes.and_then(|notes| notes.grant);
+        if grant.zip(begun).is_some_and(|(now, then)| now.overtakes(then)) {
+            let why = format!("another agent may have changed `{}` since", on.second().device());
+            return Err(Lost::ToAnother(DeviceError::transient(why)));
         }
+        Ok(())
     }
 
-    async fn bring_back_host<H: HostNetwork, W: Plugged>(
+    /// Waits until both ends speak LACP on every port, and a coordinator answers if one did before.
+    async fn agree<H: HostNetwork, W: Plugged>(
         &self,
         on: &Pair<H, W>,
         trial: &Trial,
+        stage: &dyn Stage,
     ) -> Result<(), DeviceError> {
-        let path = path(trial);
-        let read = move || match std::fs::read(&path) {
-            Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(std::io::Error::other),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        };
-        let failed = |error| DeviceError::io("read what was on the host before", error);
-        let record = tokio::task::spawn_blocking(read).await;
-        let record = record.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
-        // Nothing was changed before it was written.
-        let Some(record) = record else { return Ok(()) };
-        on.first().put_back(&self.name, &record).await.map_err(|error| on.told(Side::First, error))
+        let answered = Notes::read(trial).await?.and_then(|notes| notes.answered).unwrap_or_default();
+        let until = Instant::now() + AGREE_WITHIN;
+        loop {
+            let mut why = match self.observe(on).await {
+                Ok(found) => self.disagreements(&found),
+                // While they come to terms nothing may get through.
+                Err(error) if error.is_transient() => vec![chain(&error)],
+                Err(error) => return Err(error),
+            };
+            if why.is_empty() && answered {
+                why.extend(contact(stage).await.err().map(|error| format!("no coordinator answers any more: {error}")));
+            }
+            if why.is_empty() {
+                return Ok(());
+            }
+            let why = why.join("; ");
+            if stage.cancelled().is_some() {
+                return Err(DeviceError::transient(format!("see LACP on every port: it is to stop now: {why}")));
+            }
+            if Instant::now() >= until {
+                let within = AGREE_WITHIN.as_secs();
+                return Err(DeviceError::permanent(format!("see LACP on every port within {within} seconds: {why}")));
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
     }
+}
+
+/// Why the switch is not had any more.
+enum Lost {
+    /// Another agent may have changed it.
+    ToAnother(DeviceError),
+    /// That could not be told.
+    Unknown(DeviceError),
+}
+
+/// Notes before the first step whether a coordinator answers: what could be reached before must be reached afterwards.
+async fn note_contact(trial: &Trial, stage: &dyn Stage) -> Result<(), DeviceError> {
+    match Notes::read(trial).await? {
+        Some(notes) if notes.answered.is_none() => {
+            let answered = Some(contact(stage).await.is_ok());
+            Notes { answered, ..notes }.write(trial).await
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn contact(stage: &dyn Stage) -> Result<(), String> {
+    let late = || Err(format!("not within {} seconds", CONTACT_WITHIN.as_secs()));
+    tokio::time::timeout(CONTACT_WITHIN, stage.contact()).await.unwrap_or_else(|_| late())
 }
 
 fn switch_step(step: &BondStep) -> Option<&crate::switch::SwitchStep> {
@@ -194,7 +250,7 @@ async fn file(trial: &Trial) -> Result<PathBuf, DeviceError> {
     Ok(Side::First.seat(trial).await?.dir.join(RECORD))
 }
 
-fn path(trial: &Trial) -> PathBuf {
+pub(super) fn path(trial: &Trial) -> PathBuf {
     Side::First.part(trial).dir.join(RECORD)
 }
 
@@ -202,7 +258,11 @@ fn path(trial: &Trial) -> PathBuf {
 const RECORD: &str = "before";
 /// How long a host has to make a bond.
 const MADE_WITHIN: Duration = Duration::from_secs(30);
+/// How long the switch may be out of reach after that: ports may learn for 30 seconds before they carry.
+const REACH_WITHIN: Duration = Duration::from_secs(90);
 /// How long both ends have to speak LACP: a partner in slow mode says something every 30 seconds.
-const AGREE_WITHIN: Duration = Duration::from_secs(95);
+const AGREE_WITHIN: Duration = Duration::from_secs(120);
+/// How long a coordinator may take to answer.
+const CONTACT_WITHIN: Duration = Duration::from_secs(20);
 /// The pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);

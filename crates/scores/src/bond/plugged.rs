@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocols::Mac;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::DeviceError;
 use crate::switch::{Port, Switch};
@@ -19,7 +19,8 @@ pub trait Plugged: Switch {
 }
 
 /// What a switch sees of its surroundings.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Surroundings {
     /// The addresses that it has learnt, by port or port channel.
     pub addresses: BTreeMap<Port, BTreeSet<Mac>>,

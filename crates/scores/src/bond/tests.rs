@@ -94,6 +94,10 @@ fn the_host_is_first_and_what_lasts_is_last() {
     assert_eq!(score.plan(&seen), last, "only what lasts is left");
     last.iter().for_each(|step| take(step, &mut seen));
     assert_eq!(score.plan(&seen), []);
+    // Another address: whether both ends still agree is seen afterwards.
+    let moved = BondScore { addresses: BTreeSet::from(["10.0.0.6/24".into()]), ..score.clone() };
+    let lines: Vec<String> = moved.plan(&seen).iter().map(ToString::to_string).collect();
+    assert_eq!(lines[1..], ["both: see LACP on every port", "host: keep bond0 over boots"]);
     // The members have one address now, and what was found out is remembered.
     seen.surroundings.addresses = BTreeMap::from([(Port::channel(1), BTreeSet::from([mac(1)]))]);
     assert_eq!(score.known_ports(&seen.host), Some(seen.ports.clone()));
@@ -155,7 +159,7 @@ fn ports_are_found_only_where_nothing_else_is_behind_them() {
         around.neighbours.insert(port("1/1/2"), BTreeSet::from(["0200.0000.0002".into()]));
     });
     assert_eq!(with_guests, Ok(two));
-    // The port channel is there already.
+    // The port channel is there already. Another host may call its own so: it counts where it leads here.
     let members = BTreeSet::from([port("1/1/3"), port("1/1/4")]);
     let lag = Lag {
         name: Some("bond0".into()),
@@ -164,11 +168,66 @@ fn ports_are_found_only_where_nothing_else_is_behind_them() {
         primary: None,
         deployed: true,
     };
-    let there = ask(&|_, switch, around| {
-        switch.running.lags.insert(7, lag.clone());
-        around.addresses.clear();
-    });
-    assert_eq!(there, Ok(members));
+    let there = |learnt: Option<Mac>, told: Option<&str>| {
+        ask(&|_, switch, around| {
+            switch.running.lags.insert(7, lag.clone());
+            around.addresses = learnt.map(|mac| (Port::channel(7), BTreeSet::from([mac]))).into_iter().collect();
+            let told = told.map(|told| members.iter().map(move |port| (*port, BTreeSet::from([told.to_owned()]))));
+            around.neighbours = told.into_iter().flatten().collect();
+        })
+    };
+    assert_eq!(there(Some(mac(1)), None), Ok(members.clone()));
+    assert_eq!(there(None, Some("0200.0000.0002")), Ok(members.clone()));
+    for (learnt, told) in [(None, None), (Some(mac(77)), None), (None, Some("db-2"))] {
+        let why = there(learnt, told).unwrap_err();
+        assert!(why.contains("is not seen on any port") && why.contains("declare `ports`"), "{why}");
+    }
+}
+
+#[test]
+fn a_port_channel_of_another_host_is_not_taken_from_it() {
+    let score = BondScore { ports: BTreeSet::from([port("1/1/1"), port("1/1/2")]), ..score() };
+    let mut seen = found(&score);
+    assert_eq!((score.others_channel(&seen), score.doubts(&seen)), (None, Vec::new()));
+    let of = |ports: [&str; 2]| Lag {
+        name: Some("bond0".into()),
+        mode: LagMode::Lacp,
+        members: ports.into_iter().map(port).collect(),
+        primary: None,
+        deployed: true,
+    };
+    // Most hosts call their bond so, and the port channel after it.
+    seen.switch.running.lags.insert(1, of(["1/1/3", "1/1/4"]));
+    let why = score.others_channel(&seen).unwrap();
+    assert!(why.contains("1 \"bond0\" is there already, with 1/1/3 1/1/4"), "{why}");
+    assert!(why.contains("declare another `channel`"), "{why}");
+    let named = BondScore { channel: Some("db-2".into()), ..score.clone() };
+    assert_eq!(named.others_channel(&seen), None);
+    let numbered = BondScore { id: Some(1), ..named };
+    assert!(numbered.others_channel(&seen).is_some());
+    // What was prepared with exactly these ports, or was this host's, is its own.
+    seen.switch.running.lags.insert(1, of(["1/1/1", "1/1/2"]));
+    assert_eq!(score.others_channel(&seen), None);
+    seen.host.startup =
+        Some(HostBond { ports: BTreeSet::from([port("1/1/3"), port("1/1/4")]), ..score.host_bond(&seen) });
+    seen.switch.running.lags.insert(1, of(["1/1/3", "1/1/4"]));
+    assert_eq!(score.others_channel(&seen), None);
+}
+
+#[test]
+fn declared_ports_that_do_not_lead_here_are_doubted() {
+    let score = BondScore { ports: BTreeSet::from([port("1/1/1"), port("1/1/4")]), ..score() };
+    let mut seen = found(&BondScore { ports: BTreeSet::new(), ..score.clone() });
+    seen.ports = score.ports.clone();
+    let doubts = score.doubts(&seen);
+    assert_eq!(doubts, ["eth2 (02:00:00:00:00:02) is seen on 1/1/2, which is none of the `ports`"]);
+    // One that is silent may be anywhere, and what was set once is known.
+    seen.surroundings.addresses.remove(&port("1/1/2"));
+    assert_eq!(score.doubts(&seen), Vec::<String>::new());
+    seen.surroundings.addresses.insert(Port::channel(9), BTreeSet::from([mac(2)]));
+    assert!(score.doubts(&seen)[0].contains("is seen on lg9"));
+    seen.host.running = Some(score.host_bond(&seen));
+    assert_eq!(score.doubts(&seen), Vec::<String>::new());
 }
 
 #[test]
@@ -194,6 +253,10 @@ fn what_stands_against_it_on_the_host_is_said() {
     assert!(
         objections(&plain, &|host| drop(host.links.remove("eth2"))).contains("there is no interface eth2; there are")
     );
+    let tagged = |host: &mut HostLinks| {
+        host.links.get_mut("eth2").unwrap().above.insert("eth2.20".into());
+    };
+    assert!(objections(&plain, &tagged).contains("eth2 carries eth2.20, which would be cut off"));
     let member =
         |of: &'static str| move |host: &mut HostLinks| host.links.get_mut("eth2").unwrap().master = Some(of.into());
     assert!(objections(&plain, &member("br0")).contains("eth2 is a member of br0"));

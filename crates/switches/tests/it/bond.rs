@@ -1,6 +1,8 @@
 //! A bond over a host and a switch as one change: the switch is a simulated one behind real SSH, the host is one of which
 //! every step can fail. Whatever is lost wherever, both ends are as before or both as declared.
 
+mod inband;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -482,18 +484,57 @@ async fn what_another_agent_may_have_changed_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_is_declared_anew_is_made_of_whatever_an_overtaken_undoing_left() {
+    let (mut both, desk) = Both::in_custody(Profile::fastiron_8095()).await;
+    both.host.inner.lock().unwrap().deaf = true;
+    both.play_until_said(&assignment(&score(), 7), "both: see LACP on every port").await;
+    desk.overtake();
+    both.bed.sim.configure(&["vlan 77 name others by port", "exit"]);
+    both.host.inner.lock().unwrap().deaf = false;
+    // The agent did not see to it before the newer one came.
+    let newer = BondScore { addresses: BTreeSet::from(["10.0.0.6/24".into()]), ..score() };
+    both.restart();
+    let report = both.play(&assignment(&newer, 8)).await;
+    assert_eq!(report.verdict, Verdict::Converged, "{report:?}");
+    let [now, always] = both.ends();
+    assert!(now == always && now.0.contains("vlan 77"), "{now:?}");
+    assert_eq!(now.1.unwrap().addresses, newer.addresses);
+    assert!(!desk.is_taken());
+}
+
+#[tokio::test]
+async fn what_is_declared_while_an_undoing_goes_on_comes_after_it() {
+    let (both, desk) = Both::in_custody(Profile::fastiron_8095()).await;
+    both.bed.checks.fail.store(true, std::sync::atomic::Ordering::SeqCst);
+    both.host.inner.lock().unwrap().fate = Some((2, Fate::FailsBefore));
+    let report = both.play(&judged()).await;
+    assert!(report.message.contains("could not be undone yet"), "{report:?}");
+    both.bed.checks.fail.store(false, std::sync::atomic::Ordering::SeqCst);
+    let newer = BondScore { addresses: BTreeSet::from(["10.0.0.6/24".into()]), ..score() };
+    let report = both.play(&assignment(&newer, 8)).await;
+    assert_eq!(report.verdict, Verdict::Converged, "{report:?}");
+    let [now, always] = both.ends();
+    assert_eq!((now == always, now.1.unwrap().addresses), (true, newer.addresses));
+    // Put back, then made anew: 1 set, 2 put back in vain, 3 put back, 4 set, 5 kept.
+    assert_eq!((both.host.steps(), desk.is_taken()), (5, false));
+}
+
+#[tokio::test]
 async fn a_host_goes_back_where_the_switch_was_not_changed_yet() {
     let (mut both, desk) = Both::in_custody(Profile::fastiron_8095()).await;
     both.host.inner.lock().unwrap().fate = Some((1, Fate::EndsAfter));
     assert!(both.play_until_end(&assignment(&score(), 7)).await.is_none());
     assert!(both.host.set_up().0.is_some(), "the host's side is made");
     desk.overtake();
+    // It needs nobody's leave for what is its own.
+    both.host.inner.lock().unwrap().desk = None;
+    let grants = desk.grants();
     both.bed.sim.configure(&["vlan 77 name others by port", "exit"]);
     let (switch, commands) = (both.ends().map(|end| end.0), sent(&both).len());
     let report = both.recover().await;
     assert!(report.message.ends_with("undone"), "{report:?}");
     assert_eq!((both.host.set_up(), both.ends().map(|end| end.0), sent(&both).len()), ((None, None), switch, commands));
-    assert!(!desk.is_taken());
+    assert_eq!((desk.is_taken(), desk.grants()), (false, grants), "the switch is not even asked for");
 }
 
 #[tokio::test]
