@@ -59,7 +59,7 @@ impl Host<'_> {
         let keys = keys(self.key, self.data);
         // Only root can set the network.
         let root = rustix::process::geteuid().is_root();
-        let network = if root { HostNet::find(&check_path(), self.data) } else { None };
+        let network = if root { HostNet::find(self.files_root, &check_path(), self.data) } else { None };
         for device in self.devices {
             ensemble = ensemble.with(switches::player(device.clone()));
             if let Some(network) = &network {
