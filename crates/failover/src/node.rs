@@ -40,7 +40,8 @@ pub struct Node {
     foreign: Option<LocalTime>,
     /// Whether the agent is about to end.
     leaving: bool,
-    view: Option<View>,
+    /// Shared by the copies of a node, and looked at while it changes.
+    view: Option<Arc<View>>,
     stand: Stand,
     term: Option<Term>,
     /// The lease that was given up by the fence that goes on, where a node may serve on without one.
@@ -230,8 +231,8 @@ impl Node {
     }
 
     /// How the cluster stood when the group last answered.
-    pub const fn view(&self) -> Option<&View> {
-        self.view.as_ref()
+    pub fn view(&self) -> Option<&View> {
+        self.view.as_deref()
     }
 
     /// The settings it knows.

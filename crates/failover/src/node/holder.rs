@@ -125,10 +125,15 @@ impl Node {
         if !settings.gated() || view.version != self.version || view.epoch != epoch {
             return;
         }
-        let others = settings.candidates.iter().map(|candidate| candidate.node).filter(|node| *node != self.me);
-        let wanted = SyncSet { primary: self.me, names: others.collect(), num: settings.sync };
+        let others = || settings.candidates.iter().map(|candidate| candidate.node).filter(|node| *node != self.me);
+        let wanted = || SyncSet { primary: self.me, names: others().collect(), num: settings.sync };
         let serial = view.sync_serial;
-        if view.sync.as_ref() != Some(&wanted) {
+        let is_wanted = |set: &SyncSet| {
+            let named = set.names.len() == others().count() && others().all(|node| set.names.contains(&node));
+            set.primary == self.me && set.num == settings.sync && named
+        };
+        if !view.sync.as_ref().is_some_and(is_wanted) {
+            let wanted = wanted();
             if self.has(Mutation::ApplySyncFirst) {
                 self.commands.push_back(Command::ApplySync { serial, set: wanted.clone() });
             }
@@ -136,8 +141,9 @@ impl Node {
             return;
         }
         if self.sync_asked != Some(serial) {
+            let set = wanted();
             self.sync_asked = Some(serial);
-            self.commands.push_back(Command::ApplySync { serial, set: wanted });
+            self.commands.push_back(Command::ApplySync { serial, set });
             if self.has(Mutation::CommitSyncAtOnce) {
                 self.sync_in_force = Some(serial);
             }

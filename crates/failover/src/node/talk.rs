@@ -190,7 +190,7 @@ impl Node {
             self.promises.remove(&view.epoch);
         }
         self.open_since = if view.open { self.open_since.or(Some(self.now)) } else { None };
-        self.view = Some(view);
+        self.view = Some(Arc::new(view));
         if self.stand.held().is_some() {
             self.arm_watchdog();
         }

@@ -32,8 +32,13 @@ pub(crate) fn always(world: &mut World) {
     }
     given_up_is_off::check(world);
     sync_set::check(world);
-    log_clock::check(world);
     fence_ends::check(world);
+}
+
+/// The group has ordered something, whoever asked. Only then do the log clock and the lease change.
+pub(crate) fn ordered(world: &mut World) {
+    world.lease_changed = true;
+    log_clock::check(world);
 }
 
 /// When the schedule is over, a while after everything was healed.

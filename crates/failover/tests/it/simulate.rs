@@ -1,39 +1,70 @@
 //! Plays schedules from seeds: some in CI, as many as wanted by `just simulate`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use failover::mutation::Mutations;
 
-use crate::sim::{Plan, Theme, plan::THEMES, play, shrink::shrink};
+use crate::sim::{Plan, Run, Theme, Violation, plan::THEMES, play, shrink::shrink};
 
-/// Plays these seeds; the first violation is shrunk and told with what is needed to see it again.
-fn play_all(
-    seeds: std::ops::Range<u64>,
-    within: Duration,
-    only: Option<Theme>,
-) -> BTreeMap<String, (u64, u64, u64, u64)> {
-    let began = std::time::Instant::now();
-    let mut told = BTreeMap::new();
-    for seed in seeds {
-        let plan = only.map_or_else(|| Plan::from_seed(seed), |theme| Plan::themed(seed, theme));
-        let run = play(&plan, Mutations::NONE, false);
-        if let Some(violation) = run.violation {
-            fail(&plan, &violation);
-        }
-        let (schedules, events, acked, epochs) = told.entry(format!("{:?}", plan.theme)).or_insert((0, 0, 0, 0));
-        *schedules += 1;
-        *events += run.events;
-        *acked += run.acked as u64;
-        *epochs += run.epochs;
-        if began.elapsed() > within {
-            break;
-        }
-    }
-    told
+/// What became of the schedules of one theme.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    schedules: u64,
+    events: u64,
+    acked: u64,
+    epochs: u64,
+    /// What happened in all of them, in whatever order they were played.
+    digest: u64,
 }
 
-fn fail(plan: &Plan, violation: &crate::sim::Violation) -> ! {
+impl Told {
+    fn count(&mut self, seed: u64, run: &Run) {
+        self.schedules += 1;
+        self.events += run.events;
+        self.acked += run.acked as u64;
+        self.epochs += run.epochs;
+        let mixed = [seed, run.digest, run.events, run.acked as u64, run.epochs];
+        let digest = mixed
+            .into_iter()
+            .fold(0, |mixed: u64, part| (mixed.rotate_left(23) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        self.digest = self.digest.wrapping_add(digest);
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.schedules += other.schedules;
+        self.events += other.events;
+        self.acked += other.acked;
+        self.epochs += other.epochs;
+        self.digest = self.digest.wrapping_add(other.digest);
+    }
+}
+
+/// By theme.
+type Tally = BTreeMap<String, Told>;
+
+fn merge(tally: &mut Tally, other: Tally) {
+    for (theme, told) in other {
+        tally.entry(theme).or_default().add(&told);
+    }
+}
+
+fn played(tally: &Tally) -> u64 {
+    tally.values().map(|told| told.schedules).sum()
+}
+
+/// Plays one seed; says what it violates, if it does.
+fn play_one(seed: u64, only: Option<Theme>, tally: &mut Tally) -> Option<(Plan, Violation)> {
+    let plan = only.map_or_else(|| Plan::from_seed(seed), |theme| Plan::themed(seed, theme));
+    let run = play(&plan, Mutations::NONE, false);
+    tally.entry(format!("{:?}", plan.theme)).or_default().count(seed, &run);
+    run.violation.map(|violation| (plan, violation))
+}
+
+/// The first violation is shrunk and told with what is needed to see it again.
+fn fail(plan: &Plan, violation: &Violation) -> ! {
     let (small, violation) = shrink(plan, Mutations::NONE, violation, 400);
     let run = play(&small, Mutations::NONE, true);
     let tail = run.trace.len().saturating_sub(80);
@@ -49,56 +80,154 @@ fn fail(plan: &Plan, violation: &crate::sim::Violation) -> ! {
     );
 }
 
-fn report(told: &BTreeMap<String, (u64, u64, u64, u64)>, took: Duration) {
-    let total: u64 = told.values().map(|row| row.0).sum();
-    for (theme, (schedules, events, acked, epochs)) in told {
+fn report(tally: &Tally, took: Duration) {
+    for (theme, told) in tally {
+        let Told { schedules, events, acked, epochs, .. } = told;
         println!("{theme:>14}: {schedules} schedules, {events} events, {acked} acknowledged writes, {epochs} epochs");
     }
-    println!("{total} schedules in {:.1} s: {:.0} a second", took.as_secs_f64(), total as f64 / took.as_secs_f64());
+    let digest = tally.values().fold(0, |digest: u64, told| digest.wrapping_add(told.digest));
+    let total = played(tally);
+    let pace = total as f64 / took.as_secs_f64();
+    println!("{total} schedules in {:.1} s: {pace:.0} a second; digest {digest:016x}", took.as_secs_f64());
 }
 
 /// The first seeds. A slow machine stops early, but not before it has played a thousand.
 #[test]
 fn thousands_of_schedules_violate_nothing() {
-    let began = std::time::Instant::now();
-    let mut told = play_all(0..1_000, Duration::from_secs(600), None);
-    for (theme, more) in play_all(1_000..CI_SCHEDULES, Duration::from_secs(20), None) {
-        let row = told.entry(theme).or_default();
-        *row = (row.0 + more.0, row.1 + more.1, row.2 + more.2, row.3 + more.3);
+    let began = Instant::now();
+    let mut tally = Tally::new();
+    for seed in 0..CI_SCHEDULES {
+        if let Some((plan, violation)) = play_one(seed, None, &mut tally) {
+            fail(&plan, &violation);
+        }
+        if seed + 1 >= AT_LEAST && began.elapsed() > ENOUGH {
+            break;
+        }
     }
-    report(&told, began.elapsed());
-    assert!(told.values().all(|(_, _, acked, epochs)| *acked > 0 && *epochs > 0), "schedules in which nothing happens");
+    report(&tally, began.elapsed());
+    assert!(tally.values().all(|told| told.acked > 0 && told.epochs > 0), "schedules in which nothing happens");
 }
 
+/// How many schedules CI plays: [`AT_LEAST`] in any case, [`CI_SCHEDULES`] if that is done in time.
+const AT_LEAST: u64 = 1_000;
 const CI_SCHEDULES: u64 = 6_000;
+const ENOUGH: Duration = Duration::from_secs(40);
 
-/// `FLT_SCHEDULES` seeds from `FLT_SEED` on, on every core, of the kind that `FLT_THEME` names or of all: `just simulate`.
+/// `FLT_SCHEDULES` seeds from `FLT_SEED` on, of the kind that `FLT_THEME` names or of all, on every core or on as many as
+/// `FLT_CORES` says: `just simulate`. Says every 30 s how far it is, and from which seed on it can be taken up again.
 #[test]
 #[ignore = "plays as many schedules as it is told to"]
 fn on_demand() {
     let number = |name: &str, otherwise: u64| variable(name).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     let (first, count) = (number("FLT_SEED", 1_000_000), number("FLT_SCHEDULES", 1_000_000));
-    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let share = count.div_ceil(threads);
-    let began = std::time::Instant::now();
-    let mut told = BTreeMap::<String, (u64, u64, u64, u64)>::new();
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let all = Game {
+        until: first.saturating_add(count),
+        theme: theme_named(),
+        next: AtomicU64::new(first),
+        over: AtomicBool::new(false),
+        first_failure: Mutex::new(None),
+    };
+    let began = Instant::now();
+    let mut tally = Tally::new();
     std::thread::scope(|scope| {
-        let players: Vec<_> = (0..threads)
-            .map(|thread| {
-                let from = first + thread * share;
-                let to = (from + share).min(first + count);
-                let theme = theme_named();
-                scope.spawn(move || play_all(from..to, Duration::MAX, theme))
-            })
-            .collect();
-        for player in players {
-            for (theme, more) in player.join().expect("a violation, told above") {
-                let row = told.entry(theme).or_default();
-                *row = (row.0 + more.0, row.1 + more.1, row.2 + more.2, row.3 + more.3);
+        let (tell, heard) = mpsc::channel();
+        for _ in 0..number("FLT_CORES", cores).max(1) {
+            let (all, tell) = (&all, tell.clone());
+            scope.spawn(move || all.take_part(&tell));
+        }
+        drop(tell);
+        let mut said = Instant::now();
+        let mut batches = Batches { next: first, done: BTreeMap::new() };
+        for (from, to, more) in heard {
+            merge(&mut tally, more);
+            batches.end(from, to);
+            if said.elapsed() > SAY_EVERY {
+                said = Instant::now();
+                let (total, secs) = (played(&tally), began.elapsed().as_secs_f64());
+                println!(
+                    "{secs:>7.0} s: {total} of {count} schedules, {:.0} a second; go on with seed {}",
+                    total as f64 / secs,
+                    batches.next
+                );
             }
         }
     });
-    report(&told, began.elapsed());
+    report(&tally, began.elapsed());
+    let failure = all.first_failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((plan, violation)) = failure {
+        fail(&plan, &violation);
+    }
+    println!("seeds {first} to {}: nothing is violated", first.saturating_add(count) - 1);
+}
+
+/// Seeds that several players take in batches, until one fails.
+struct Game {
+    until: u64,
+    theme: Option<Theme>,
+    next: AtomicU64,
+    over: AtomicBool,
+    /// The failure with the lowest seed.
+    first_failure: Mutex<Option<(Plan, Violation)>>,
+}
+
+impl Game {
+    fn take_part(&self, tell: &mpsc::Sender<(u64, u64, Tally)>) {
+        loop {
+            let from = self.next.fetch_add(BATCH, Ordering::Relaxed);
+            let to = from.saturating_add(BATCH).min(self.until);
+            if from >= to {
+                return;
+            }
+            let mut tally = Tally::new();
+            for seed in from..to {
+                if self.over.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Some((plan, violation)) = play_one(seed, self.theme, &mut tally) {
+                    self.over.store(true, Ordering::Relaxed);
+                    let mut found = self.first_failure.lock().expect("nobody panics while it is held");
+                    if found.as_ref().is_none_or(|(known, _)| seed < known.seed) {
+                        *found = Some((plan, violation));
+                    }
+                    return;
+                }
+            }
+            if tell.send((from, to, tally)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Which batches are done: from where on it must be gone on with.
+struct Batches {
+    next: u64,
+    done: BTreeMap<u64, u64>,
+}
+
+impl Batches {
+    fn end(&mut self, from: u64, to: u64) {
+        self.done.insert(from, to);
+        while let Some(to) = self.done.remove(&self.next) {
+            self.next = to;
+        }
+    }
+}
+
+/// How many seeds a player takes at once.
+const BATCH: u64 = 50;
+/// How often it is said how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+
+#[test]
+fn what_is_done_out_of_order_is_gone_on_with_from_the_first_gap() {
+    let mut batches = Batches { next: 0, done: BTreeMap::new() };
+    let mut after = |from| {
+        batches.end(from, from + 50);
+        batches.next
+    };
+    assert_eq!([after(50), after(0), after(150), after(100)], [0, 100, 100, 200]);
 }
 
 /// One seed, `FLT_SEED`, told event by event: `just simulate-replay SEED`.

@@ -6,9 +6,8 @@ use crate::sim::world::World;
 pub(crate) fn check(world: &mut World) {
     let settings = &world.plan.settings;
     let (ttl, certain) = (settings.ttl.as_micros(), settings.certain().as_micros());
-    let most = u128::from(world.now) * u128::from(ttl) / u128::from(certain) + 1;
     let shown = world.group.table.now().as_micros();
-    if u128::from(shown) > most {
+    if u128::from(shown.saturating_sub(1)) * u128::from(certain) > u128::from(world.now) * u128::from(ttl) {
         let what = format!("it shows {shown} µs after {} µs", world.now);
         world.violate("log clock", what);
     }

@@ -12,10 +12,10 @@ pub(crate) fn check(world: &mut World) {
         let machine = &world.machines[*index];
         machine.writes(world.now) && !machine.clock_betrayed
     };
-    let writers: Vec<usize> = (0..world.machines.len()).filter(writes).collect();
-    if writers.len() > 1 {
+    let writers = (0..world.machines.len()).filter(writes);
+    if writers.clone().count() > 1 {
         let what: Vec<String> =
-            writers.iter().map(|index| format!("{index} in epoch {:?}", world.machines[*index].db.primary())).collect();
+            writers.map(|index| format!("{index} in epoch {:?}", world.machines[index].db.primary())).collect();
         world.violate("one writer", what.join(" and "));
     }
 }

@@ -23,13 +23,16 @@ fn may_split(world: &World, machine: usize) -> bool {
 
 pub(crate) fn check(world: &mut World) {
     let now = world.now;
-    let writes = |index: &usize| world.machines[*index].writes(now);
-    let writers: Vec<(usize, Epoch)> = (0..world.machines.len())
-        .filter(writes)
-        .filter_map(|index| world.machines[index].db.primary().map(|epoch| (index, epoch)))
-        .collect();
-    if let Some(latest) = writers.iter().map(|(_, epoch)| *epoch).max().filter(|_| writers.len() > 1) {
-        world.beside.extend(writers.into_iter().filter(|(_, epoch)| *epoch < latest));
+    let machines = &world.machines;
+    let writers = || {
+        let writing = machines.iter().enumerate().filter(|(_, machine)| machine.writes(now));
+        writing.filter_map(|(index, machine)| machine.db.primary().map(|epoch| (index, epoch)))
+    };
+    if let Some(latest) = writers().map(|(_, epoch)| epoch).max() {
+        world.beside.extend(writers().filter(|(_, epoch)| *epoch < latest));
+    }
+    if machines.iter().all(|machine| machine.met.is_none()) {
+        return;
     }
     let within = (world.settings().stop_within.max(world.plan.settings.stop_within)).times(2).as_micros();
     for index in 0..world.machines.len() {

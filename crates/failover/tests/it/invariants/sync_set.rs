@@ -4,7 +4,9 @@
 use crate::sim::world::World;
 
 pub(crate) fn check(world: &mut World) {
-    if !world.plan.settings.gated() {
+    // Nothing else can make it untrue.
+    let changed = world.machines.iter_mut().fold(false, |any, m| std::mem::take(&mut m.db.set_changed) | any);
+    if !(std::mem::take(&mut world.lease_changed) | changed) || !world.plan.settings.gated() {
         return;
     }
     let Some(lease) = world.group.table.lease(&world.cluster) else { return };

@@ -68,14 +68,14 @@ impl World {
                 self.send(index, self.machines.len(), wait, Ev::ToGroup { from, attempt, request, sent });
             }
             Command::Ask { to, attempt, epoch, term } => {
-                let event = Event::Asked { from: node(index), attempt, epoch, term };
+                let event = Rc::new(Event::Asked { from: node(index), attempt, epoch, term });
                 if let Some(to) = self.index_of(to) {
                     self.send(index, to, wait, Ev::ToNode { to, event, sent: None });
                 }
             }
             Command::Promise { to, attempt } => {
                 invariants::promised(self, index, to, attempt);
-                let event = Event::Promised { from: node(index), attempt };
+                let event = Rc::new(Event::Promised { from: node(index), attempt });
                 if let Some(to) = self.index_of(to) {
                     self.send(index, to, wait, Ev::ToNode { to, event, sent: None });
                 }
@@ -238,7 +238,7 @@ impl World {
                 Event::Rebuilt { epoch, serial }
             }
         };
-        self.after(0, Ev::Local { machine, incarnation, event });
+        self.after(0, Ev::Local { machine, incarnation, event: Box::new(event) });
     }
 
     fn standbys_behind(&self, machine: usize, epoch: failover::Epoch) -> bool {
@@ -260,12 +260,13 @@ impl World {
         let ask = Entry::Ask { cluster: self.cluster.clone(), author, attempt, request };
         let outcome = self.group.apply(self.now, &ask);
         invariants::applied(self, &ask, &outcome, before);
+        invariants::ordered(self);
         if let Some(lease) = self.group.table.lease(&self.cluster)
             && matches!(lease.phase, Phase::Fenced | Phase::Released | Phase::Proven)
         {
             self.parted.insert(lease.epoch.0);
         }
-        let event = Event::Answered(outcome);
+        let event = Rc::new(Event::Answered(outcome));
         self.send(self.machines.len(), from, 0, Ev::ToNode { to: from, event, sent: Some(sent) });
     }
 
@@ -288,6 +289,9 @@ impl World {
             if self.slow > 0 {
                 delay += self.rng.between(0, self.plan.settings.ttl.as_micros());
             }
+            if copies == 1 {
+                return self.after(wait + delay, message);
+            }
             self.after(wait + delay, message.clone());
         }
     }
@@ -300,11 +304,11 @@ impl World {
         if !self.machines[machine].runs(self.now) || !serves || !(joined || both) || !self.reaches(source, machine) {
             return;
         }
-        let log = primary.db.log.clone();
         let most = 1 + self.rng.index(40);
-        let db = &mut self.machines[machine].db;
+        let Ok([standby, primary]) = self.machines.get_disjoint_mut([machine, source]) else { return };
+        let (db, log) = (&mut standby.db, &primary.db.log);
         if !joined {
-            db.rewind_to(&log);
+            db.rewind_to(log);
             db.role = Role::Standby { source, epoch, joined: true };
         }
         let from = db.log.len();
@@ -312,7 +316,7 @@ impl World {
         let (held, position) = (db.log.len(), db.position());
         self.send(machine, source, 0, Ev::Flushed { to: source, from: machine, epoch, held });
         let incarnation = self.machines[machine].incarnation;
-        self.after(0, Ev::Local { machine, incarnation, event: Event::Progress { position } });
+        self.after(0, Ev::Local { machine, incarnation, event: Box::new(Event::Progress { position }) });
     }
 
     pub(crate) fn write(&mut self, machine: usize) {
@@ -352,7 +356,7 @@ impl World {
         }
         if proven {
             let incarnation = self.machines[machine].incarnation;
-            self.after(0, Ev::Local { machine, incarnation, event: Event::SyncInForce { serial } });
+            self.after(0, Ev::Local { machine, incarnation, event: Box::new(Event::SyncInForce { serial }) });
         }
     }
 
@@ -365,7 +369,7 @@ impl World {
             let delay = self.rng.between(1_000_000, 20_000_000);
             self.after(delay, Ev::MachineUp { machine: target });
         }
-        self.after(0, Ev::Local { machine, incarnation, event: Event::Acted { epoch, verified } });
+        self.after(0, Ev::Local { machine, incarnation, event: Box::new(Event::Acted { epoch, verified }) });
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Db {
     pub(crate) serial: u64,
     /// How long the log was when the set came into force, until that is told.
     pub(crate) proving: Option<usize>,
+    /// Whether the set has changed since [`crate::invariants::sync_set`] was looked at.
+    pub(crate) set_changed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,18 +73,20 @@ impl Db {
 
     pub(crate) fn apply_sync(&mut self, sync: Option<SyncSet>, serial: u64) {
         (self.sync, self.serial) = (sync, serial);
+        self.set_changed = true;
         self.proving = Some(self.log.len());
     }
 
     /// How many records may be acknowledged.
     pub(crate) fn acknowledgeable(&self) -> usize {
         let Some(set) = &self.sync else { return self.log.len() };
-        let mut held: Vec<usize> = set.names.iter().map(|name| self.flushed.get(name).copied().unwrap_or(0)).collect();
-        held.sort_unstable_by(|a, b| b.cmp(a));
-        match usize::from(set.num) {
-            0 => self.log.len(),
-            num => held.get(num - 1).copied().unwrap_or(0).min(self.log.len()),
+        let Some(enough) = usize::from(set.num).checked_sub(1) else { return self.log.len() };
+        let mut held = [0; failover::Settings::MAX_CANDIDATES];
+        for (place, name) in held.iter_mut().zip(&set.names) {
+            *place = self.flushed.get(name).copied().unwrap_or(0);
         }
+        held.sort_unstable_by(|a, b| b.cmp(a));
+        held.get(enough).copied().unwrap_or(0).min(self.log.len())
     }
 
     /// Drops what the source does not have, as a rewind does.

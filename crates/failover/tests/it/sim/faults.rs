@@ -100,7 +100,7 @@ impl World {
     fn leave(&mut self, machine: usize, after: u64, until: u64) {
         let incarnation = self.machines[machine].incarnation;
         let by = self.machines[machine].local(self.now + after) + Span::from_secs(5);
-        self.after(after, Ev::Local { machine, incarnation, event: failover::Event::Leave { by } });
+        self.after(after, Ev::Local { machine, incarnation, event: Box::new(failover::Event::Leave { by }) });
         let ends = self.now + after + self.rng.between(1_000_000, 8_000_000);
         self.at(ends, Ev::AgentDown { machine });
         self.at(until.max(ends) + 1, Ev::AgentUp { machine });
@@ -117,7 +117,7 @@ impl World {
         }
         let incarnation = self.machines[machine].incarnation;
         let event = if self.rng.chance(850) { failover::Event::Ended } else { failover::Event::Died };
-        self.after(1_000, Ev::Local { machine, incarnation, event });
+        self.after(1_000, Ev::Local { machine, incarnation, event: Box::new(event) });
     }
 
     fn links(&self, kind: FaultKind) -> Vec<(usize, usize)> {
@@ -168,7 +168,7 @@ impl World {
 
     /// A change of settings that keeps the cluster's candidates.
     fn reconfigure(&mut self, how: u8) {
-        let mut settings = self.settings();
+        let mut settings = self.settings().clone();
         match how {
             0 if settings.gated() && settings.candidates.len() > 2 => settings.sync = 3 - settings.sync.clamp(1, 2),
             1 if settings.ttl < Span::from_secs(20) => settings.ttl = settings.ttl + settings.ttl.part(3),

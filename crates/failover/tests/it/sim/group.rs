@@ -42,8 +42,7 @@ impl Group {
 
     pub(crate) fn apply(&mut self, now: u64, entry: &Entry) -> Outcome {
         let drift = self.drift.get(self.leader).copied().unwrap_or(0);
-        let local = i128::from(now) * i128::from(1_000_000 + drift) / 1_000_000;
-        let local = LocalTime::from_micros(u64::try_from(local).unwrap_or(0) + 77_000_000 * self.leader as u64);
+        let local = LocalTime::from_micros(super::machine::drifted(now, drift) + 77_000_000 * self.leader as u64);
         let stamp = self.clocks[self.leader].stamp(self.term, local);
         self.table.apply(stamp, entry)
     }

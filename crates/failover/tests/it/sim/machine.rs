@@ -91,16 +91,18 @@ impl Machine {
         if self.clock_stopped {
             return LocalTime::from_micros(local);
         }
-        let passed = i128::from(now.saturating_sub(real)) * i128::from(1_000_000 + self.drift) / 1_000_000;
-        LocalTime::from_micros(local + u64::try_from(passed).unwrap_or(0))
+        LocalTime::from_micros(local + drifted(now.saturating_sub(real), self.drift))
     }
 
     /// The first real instant at which the clock shows this, if it goes on running.
     pub(crate) fn real(&self, at: LocalTime) -> u64 {
         let (real, local) = self.clock_base;
-        let ahead = i128::from(at.as_micros().saturating_sub(local));
-        let passed = ahead * 1_000_000 / i128::from(1_000_000 + self.drift) + 1;
-        real.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+        let (ahead, speed) = (at.as_micros().saturating_sub(local), 1_000_000_u64.saturating_add_signed(self.drift));
+        let passed = match ahead.checked_mul(1_000_000) {
+            Some(scaled) => scaled / speed,
+            None => u64::try_from(u128::from(ahead) * 1_000_000 / u128::from(speed)).unwrap_or(u64::MAX),
+        };
+        real.saturating_add(passed).saturating_add(1)
     }
 
     pub(crate) fn stop_clock(&mut self, now: u64) {
@@ -130,6 +132,15 @@ impl Machine {
     /// Whether the workload can write now, and its watchdog has had the time to know better.
     pub(crate) fn writes(&self, now: u64) -> bool {
         self.runs(now) && self.db.primary().is_some() && now > self.resumed + REACTION
+    }
+}
+
+/// What a clock shows of so much real time that is fast by so many parts of a million.
+pub(crate) fn drifted(passed: u64, drift: i64) -> u64 {
+    let speed = 1_000_000_u64.saturating_add_signed(drift);
+    match passed.checked_mul(speed) {
+        Some(scaled) => scaled / 1_000_000,
+        None => u64::try_from(u128::from(passed) * u128::from(speed) / 1_000_000).unwrap_or(0),
     }
 }
 

@@ -18,23 +18,71 @@ use crate::invariants;
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
 pub(crate) enum Ev {
-    ToGroup { from: usize, attempt: Attempt, request: Request, sent: u64 },
-    ToNode { to: usize, event: Event, sent: Option<u64> },
-    Local { machine: usize, incarnation: u64, event: Event },
-    Wake { machine: usize, wake: u64 },
-    Bite { machine: usize, until: LocalTime },
-    Do { machine: usize, incarnation: u64, operation: Option<u64>, what: Deed },
-    Stream { machine: usize },
-    Write { machine: usize },
-    Flushed { to: usize, from: usize, epoch: Epoch, held: usize },
+    ToGroup {
+        from: usize,
+        attempt: Attempt,
+        request: Request,
+        sent: u64,
+    },
+    /// Shared by the copies of one message.
+    ToNode {
+        to: usize,
+        event: Rc<Event>,
+        sent: Option<u64>,
+    },
+    Local {
+        machine: usize,
+        incarnation: u64,
+        event: Box<Event>,
+    },
+    Wake {
+        machine: usize,
+        wake: u64,
+    },
+    Bite {
+        machine: usize,
+        until: LocalTime,
+    },
+    Do {
+        machine: usize,
+        incarnation: u64,
+        operation: Option<u64>,
+        what: Deed,
+    },
+    Stream {
+        machine: usize,
+    },
+    Write {
+        machine: usize,
+    },
+    Flushed {
+        to: usize,
+        from: usize,
+        epoch: Epoch,
+        held: usize,
+    },
     Clock,
     Fault(usize),
     Lift(usize),
-    AgentDown { machine: usize },
-    AgentUp { machine: usize },
-    MachineUp { machine: usize },
-    WorkloadEnds { machine: usize, operation: u64 },
-    Acted { machine: usize, incarnation: u64, epoch: Epoch, target: usize },
+    AgentDown {
+        machine: usize,
+    },
+    AgentUp {
+        machine: usize,
+    },
+    MachineUp {
+        machine: usize,
+    },
+    WorkloadEnds {
+        machine: usize,
+        operation: u64,
+    },
+    Acted {
+        machine: usize,
+        incarnation: u64,
+        epoch: Epoch,
+        target: usize,
+    },
     Heal,
     End,
 }
@@ -114,6 +162,8 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     pub(crate) violation: Option<Violation>,
     pub(crate) records: u64,
+    /// Whether the lease has changed since [`invariants::sync_set`] was looked at.
+    pub(crate) lease_changed: bool,
     queue: BinaryHeap<Reverse<(u64, u64, Slot)>>,
     slots: Vec<Option<Ev>>,
     free: Vec<usize>,
@@ -155,6 +205,7 @@ impl World {
             healed: false,
             violation: None,
             records: 0,
+            lease_changed: true,
             queue: BinaryHeap::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -256,6 +307,7 @@ impl World {
             request,
         };
         let outcome = self.group.apply(self.now, &ask);
+        invariants::ordered(self);
         self.tell(|| format!("admin: {:?}", outcome.answer));
     }
 
@@ -264,8 +316,8 @@ impl World {
         Epoch(self.granted.last().copied().unwrap_or(0))
     }
 
-    pub(crate) fn settings(&self) -> Settings {
-        self.group.table.lease(&self.cluster).map_or_else(|| self.plan.settings.clone(), |l| (*l.settings).clone())
+    pub(crate) fn settings(&self) -> &Settings {
+        self.group.table.lease(&self.cluster).map_or(&self.plan.settings, |lease| &lease.settings)
     }
 
     fn happen(&mut self, event: Ev) {
@@ -277,16 +329,16 @@ impl World {
         match event {
             Ev::ToGroup { from, attempt, request, sent } => self.group_hears(from, attempt, request, sent),
             Ev::ToNode { to, event, sent } => {
-                if let (Some(sent), Event::Answered(outcome)) = (sent, &event)
+                if let (Some(sent), Event::Answered(outcome)) = (sent, &*event)
                     && outcome.answer.is_ok()
                 {
                     self.machines[to].touched.push(sent);
                 }
-                self.give(to, event);
+                self.give(to, Rc::unwrap_or_clone(event));
             }
             Ev::Local { machine, incarnation, event } => {
                 if self.machines[machine].incarnation == incarnation {
-                    self.give(machine, event);
+                    self.give(machine, *event);
                 }
             }
             Ev::Wake { machine, wake } => {
@@ -315,6 +367,7 @@ impl World {
             Ev::Clock => {
                 if self.group.is_up(self.now) {
                     self.group.apply(self.now, &Entry::Clock);
+                    invariants::ordered(self);
                 }
                 self.after(1_000_000, Ev::Clock);
             }
@@ -383,11 +436,10 @@ impl World {
             }
             _ => {}
         }
-        if !matches!(event, Event::Tick | Event::Progress { .. }) {
-            let text = format!("{index}: {event:?}");
-            if let Some(trace) = &mut self.trace {
-                trace.push(format!("{:>10.3} {text}", self.now as f64 / 1e6));
-            }
+        if let Some(trace) = &mut self.trace
+            && !matches!(event, Event::Tick | Event::Progress { .. })
+        {
+            trace.push(format!("{:>10.3} {index}: {event:?}", self.now as f64 / 1e6));
         }
         agent.handle(now, event);
         let after = agent.stand();
@@ -478,7 +530,7 @@ impl World {
         machine.watchdog = LocalTime::NEVER;
         machine.db.turn_off();
         let delay = self.rng.between(1_000, 100_000);
-        self.after(delay, Ev::Local { machine: index, incarnation, event: Event::Bitten });
+        self.after(delay, Ev::Local { machine: index, incarnation, event: Box::new(Event::Bitten) });
     }
 
     /// A record that no other is.
