@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use failover::{Attempt, Author, Command, Entry, Event, LocalTime, NodeId, Phase, Request};
+use failover::{Author, Command, Entry, Event, LocalTime, NodeId, Phase, Request};
 
 use super::db::Role;
 use super::plan::{Knobs, Trigger, node};
-use super::world::{Acked, Began, Deed, Ev, World};
+use super::world::{Acked, Asked, Began, Deed, Doing, Ev, World};
 use crate::invariants;
 
 impl World {
@@ -65,7 +65,7 @@ impl World {
             Command::Persist(durable) => self.durable(index, durable),
             Command::Send { attempt, request } => {
                 let (from, sent) = (index, self.now);
-                self.send(index, self.machines.len(), wait, Ev::ToGroup { from, attempt, request, sent });
+                self.send(index, self.machines.len(), wait, Ev::ToGroup(Rc::new(Asked { from, attempt, request, sent })));
             }
             Command::Ask { to, attempt, epoch, term } => {
                 let event = Rc::new(Event::Asked { from: node(index), attempt, epoch, term });
@@ -113,7 +113,7 @@ impl World {
             Command::ApplySync { serial, set } => {
                 let takes = self.rng.between(5_000, 1_500_000);
                 let what = Deed::Sync { serial, set };
-                self.after(wait + takes, Ev::Do { machine: index, incarnation, operation: None, what });
+                self.after(wait + takes, doing(index, incarnation, None, what));
             }
             Command::Rebuild { serial, holder, epoch } => {
                 self.machines[index].db.log.clear();
@@ -143,7 +143,7 @@ impl World {
             db.start = db.operation;
         }
         let operation = if matches!(what, Deed::Fence { .. }) { None } else { Some(db.operation) };
-        self.after(takes, Ev::Do { machine, incarnation, operation, what });
+        self.after(takes, doing(machine, incarnation, operation, what));
     }
 
     fn fence(
@@ -190,7 +190,7 @@ impl World {
                 if behind && tries < 40 {
                     let operation = Some(self.machines[machine].db.operation);
                     let what = Deed::Stop { epoch, tries: tries + 1 };
-                    self.after(100_000, Ev::Do { machine, incarnation, operation, what });
+                    self.after(100_000, doing(machine, incarnation, operation, what));
                     return;
                 }
                 self.machines[machine].db.turn_off();
@@ -229,7 +229,7 @@ impl World {
                 if self.machines[source].db.primary() != Some(epoch) || !self.reaches(source, machine) {
                     let operation = Some(self.machines[machine].db.operation);
                     let what = Deed::Rebuild { serial, source, epoch };
-                    self.after(500_000, Ev::Do { machine, incarnation, operation, what });
+                    self.after(500_000, doing(machine, incarnation, operation, what));
                     return;
                 }
                 let log = self.machines[source].db.log.clone();
@@ -251,7 +251,7 @@ impl World {
         })
     }
 
-    pub(crate) fn group_hears(&mut self, from: usize, attempt: Attempt, request: Request, sent: u64) {
+    pub(crate) fn group_hears(&mut self, Asked { from, attempt, request, sent }: Asked) {
         if !self.group.is_up(self.now) {
             return;
         }
@@ -371,6 +371,10 @@ impl World {
         }
         self.after(0, Ev::Local { machine, incarnation, event: Box::new(Event::Acted { epoch, verified }) });
     }
+}
+
+fn doing(machine: usize, incarnation: u64, operation: Option<u64>, what: Deed) -> Ev {
+    Ev::Do(Box::new(Doing { machine, incarnation, operation, what }))
 }
 
 fn trigger_of(command: &Command) -> Option<Trigger> {

@@ -15,16 +15,11 @@ use super::plan::{Plan, Trigger, node};
 use super::rng::Rng;
 use crate::invariants;
 
-/// Something that is going to happen.
+/// Something that is going to happen. It is moved about a lot, so what is large is boxed, and shared by the copies of
+/// one message.
 #[derive(Clone, Debug)]
 pub(crate) enum Ev {
-    ToGroup {
-        from: usize,
-        attempt: Attempt,
-        request: Request,
-        sent: u64,
-    },
-    /// Shared by the copies of one message.
+    ToGroup(Rc<Asked>),
     ToNode {
         to: usize,
         event: Rc<Event>,
@@ -43,12 +38,7 @@ pub(crate) enum Ev {
         machine: usize,
         until: LocalTime,
     },
-    Do {
-        machine: usize,
-        incarnation: u64,
-        operation: Option<u64>,
-        what: Deed,
-    },
+    Do(Box<Doing>),
     Stream {
         machine: usize,
     },
@@ -87,7 +77,24 @@ pub(crate) enum Ev {
     End,
 }
 
-/// Something that a machine is doing.
+/// A request on its way to the group.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) from: usize,
+    pub(crate) attempt: Attempt,
+    pub(crate) request: Request,
+    pub(crate) sent: u64,
+}
+
+/// Something that a machine is doing, by which start of its agent, and what makes it void.
+#[derive(Clone, Debug)]
+pub(crate) struct Doing {
+    pub(crate) machine: usize,
+    pub(crate) incarnation: u64,
+    pub(crate) operation: Option<u64>,
+    pub(crate) what: Deed,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Deed {
     Start { epoch: Epoch, again: bool, until: LocalTime, sync: Option<failover::SyncSet>, serial: u64 },
@@ -167,6 +174,8 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<(u64, u64, Slot)>>,
     slots: Vec<Option<Ev>>,
     free: Vec<usize>,
+    /// When everything that recurs all the time comes next: the clock, and each machine's streaming and writing.
+    recurring: Vec<Option<(u64, u64)>>,
     order: u64,
     events: u64,
     digest: u64,
@@ -209,6 +218,7 @@ impl World {
             queue: BinaryHeap::new(),
             slots: Vec::new(),
             free: Vec::new(),
+            recurring: vec![None; 2 * count + 1],
             order: 0,
             events: 0,
             digest: 0,
@@ -240,10 +250,8 @@ impl World {
     }
 
     pub(crate) fn play(mut self) -> Run {
-        while let Some(Reverse((at, _, slot))) = self.queue.pop() {
+        while let Some((at, event)) = self.next() {
             self.now = at;
-            let Some(event) = self.slots.get_mut(slot).and_then(Option::take) else { continue };
-            self.free.push(slot);
             if matches!(event, Ev::End) {
                 // Over as soon as it has recovered, and when it must have.
                 let late = at >= self.plan.heal_at + self.recovery();
@@ -276,7 +284,42 @@ impl World {
         self.at(self.now.saturating_add(delay), event);
     }
 
+    /// Takes what comes next: what recurs is most of it, and is kept beside the queue.
+    fn next(&mut self) -> Option<(u64, Ev)> {
+        let recurs = self.recurring.iter().enumerate().filter_map(|(index, next)| next.map(|(at, order)| (at, order, index)));
+        let recurs = recurs.min();
+        let queued = self.queue.peek().map(|Reverse((at, order, _))| (*at, *order));
+        match (recurs, queued) {
+            (Some((at, order, index)), queued) if queued.is_none_or(|queued| (at, order) < queued) => {
+                self.recurring[index] = None;
+                let (machine, streams) = (index / 2, index % 2 == 0);
+                let event = match machine < self.machines.len() {
+                    true if streams => Ev::Stream { machine },
+                    true => Ev::Write { machine },
+                    false => Ev::Clock,
+                };
+                Some((at, event))
+            }
+            _ => {
+                let Reverse((at, _, slot)) = self.queue.pop()?;
+                self.free.push(slot);
+                Some((at, self.slots.get_mut(slot)?.take()?))
+            }
+        }
+    }
+
     pub(crate) fn at(&mut self, at: u64, event: Ev) {
+        let recurs = match event {
+            Ev::Stream { machine } => Some(2 * machine),
+            Ev::Write { machine } => Some(2 * machine + 1),
+            Ev::Clock => Some(2 * self.machines.len()),
+            _ => None,
+        };
+        if let Some(next) = recurs.and_then(|index| self.recurring.get_mut(index)) {
+            self.order += 1;
+            *next = Some((at.max(self.now), self.order));
+            return;
+        }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -327,7 +370,7 @@ impl World {
         }
         self.digest = self.digest.rotate_left(5) ^ self.now.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.order;
         match event {
-            Ev::ToGroup { from, attempt, request, sent } => self.group_hears(from, attempt, request, sent),
+            Ev::ToGroup(asked) => self.group_hears(Rc::unwrap_or_clone(asked)),
             Ev::ToNode { to, event, sent } => {
                 if let (Some(sent), Event::Answered(outcome)) = (sent, &*event)
                     && outcome.answer.is_ok()
@@ -347,7 +390,8 @@ impl World {
                 }
             }
             Ev::Bite { machine, until } => self.bite(machine, until),
-            Ev::Do { machine, incarnation, operation, what } => {
+            Ev::Do(doing) => {
+                let Doing { machine, incarnation, operation, what } = *doing;
                 let current = operation.is_none_or(|operation| operation == self.machines[machine].db.operation);
                 if self.machines[machine].up && current {
                     self.deed(machine, incarnation, what);
@@ -404,8 +448,8 @@ impl World {
                 let machine = &self.machines[*machine];
                 return (machine.paused > self.now).then(|| machine.paused + REACTION / 2);
             }
-            Ev::Do { machine, .. }
-            | Ev::WorkloadEnds { machine, .. }
+            Ev::Do(doing) => (doing.machine, false),
+            Ev::WorkloadEnds { machine, .. }
             | Ev::Write { machine }
             | Ev::Stream { machine } => (*machine, false),
             Ev::Flushed { to, .. } => (*to, false),
