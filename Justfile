@@ -38,9 +38,9 @@ bench *ARGS:
 vm NAME="smoke":
     nix build --print-build-logs .#checks.x86_64-linux.{{NAME}}
 
-# Play failover schedules from seeds: just simulate 100000
+# Play failover schedules from seeds, on every core or on FLT_CORES: just simulate 100000; from a seed on: just simulate 100000 1042000
 simulate COUNT="1000000" SEED="1000000":
-    FLT_SCHEDULES={{COUNT}} FLT_SEED={{SEED}} cargo test -p failover --test it -- --ignored --nocapture on_demand
+    FLT_SCHEDULES={{COUNT}} FLT_SEED={{SEED}} cargo test --release -p failover --test it -- --ignored --nocapture on_demand
 
 # Tell one failover schedule event by event: just simulate-replay 4711 (with a theme: FLT_THEME=Links)
 simulate-replay SEED:

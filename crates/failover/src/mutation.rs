@@ -107,11 +107,21 @@ pub enum Mutation {
     ForgetWithdrawnEpochs,
     /// The table forgets who could have acknowledged writes of a cluster that is declared again.
     ForgetWithdrawnSets,
+    /// The table counts the versions of a cluster that is declared again from the beginning.
+    ForgetWithdrawnVersions,
+    /// The table grants the lease of a withdrawn cluster.
+    GrantWithdrawn,
+    /// A withdrawal ends the lease, whoever still serves by it.
+    WithdrawalEndsLease,
+    /// The lease of a holder that is a candidate no more ends at once.
+    RemovalEndsLease,
+    /// The table grants the lease to a node that is no candidate any more.
+    GrantToRemoved,
 }
 
 impl Mutation {
     /// Every one of them.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 56] = [
         Self::ClockCountsOtherTerms,
         Self::GrantWithoutCompare,
         Self::GrantByAskersClock,
@@ -163,6 +173,11 @@ impl Mutation {
         Self::ForgetHeldCluster,
         Self::ForgetWithdrawnEpochs,
         Self::ForgetWithdrawnSets,
+        Self::ForgetWithdrawnVersions,
+        Self::GrantWithdrawn,
+        Self::WithdrawalEndsLease,
+        Self::RemovalEndsLease,
+        Self::GrantToRemoved,
     ];
 }
 

@@ -31,7 +31,7 @@ impl LeaseTable {
         let (now, mutations) = (self.now, self.mutations);
         let lease = self.leases.get_mut(cluster).ok_or(Refusal::UnknownCluster)?;
         match author {
-            Author::Admin => lease.decide_for_admin(now, request),
+            Author::Admin => lease.decide_for_admin(now, request, mutations),
             Author::Node(node) => lease.decide_for_node(now, node, attempt, request, mutations),
         }
     }
@@ -39,7 +39,7 @@ impl LeaseTable {
     fn configure(&mut self, cluster: &ClusterName, settings: &Arc<Settings>) -> Result<Answer, Refusal> {
         settings.check()?;
         if let Some(lease) = self.leases.get_mut(cluster) {
-            return lease.reconfigure(settings);
+            return lease.reconfigure(settings, self.mutations);
         }
         if self.leases.len() >= Self::MAX_CLUSTERS {
             return Err(Refusal::TooManyClusters);
@@ -51,7 +51,7 @@ impl LeaseTable {
 }
 
 impl Lease {
-    fn reconfigure(&mut self, settings: &Arc<Settings>) -> Result<Answer, Refusal> {
+    fn reconfigure(&mut self, settings: &Arc<Settings>, mutations: Mutations) -> Result<Answer, Refusal> {
         if self.settings.workload == settings.workload {
             self.withdrawn = false;
         }
@@ -69,10 +69,14 @@ impl Lease {
             self.must_see = self.version;
         }
         self.settings = Arc::clone(settings);
+        let removed = self.holder.is_some_and(|holder| settings.priority(holder).is_none());
+        if removed && self.phase == Phase::Held && mutations.has(Mutation::RemovalEndsLease) {
+            self.phase = Phase::Released;
+        }
         Ok(Answer::Noted)
     }
 
-    fn decide_for_admin(&mut self, now: LogTime, request: &Request) -> Result<Answer, Refusal> {
+    fn decide_for_admin(&mut self, now: LogTime, request: &Request, mutations: Mutations) -> Result<Answer, Refusal> {
         match request {
             Request::Pause | Request::Resume => {
                 let paused = *request == Request::Pause;
@@ -100,6 +104,9 @@ impl Lease {
             Request::Withdraw => {
                 self.withdrawn = true;
                 self.switchover = None;
+                if self.phase == Phase::Held && mutations.has(Mutation::WithdrawalEndsLease) {
+                    self.phase = Phase::Released;
+                }
                 Ok(Answer::Noted)
             }
             _ => Err(Refusal::NotCandidate),
@@ -114,7 +121,8 @@ impl Lease {
         request: &Request,
         mutations: Mutations,
     ) -> Result<Answer, Refusal> {
-        if self.settings.priority(node).is_none() && self.holder != Some(node) {
+        let removed = self.settings.priority(node).is_none() && !mutations.has(Mutation::GrantToRemoved);
+        if removed && self.holder != Some(node) {
             return Err(Refusal::NotCandidate);
         }
         match request {

@@ -21,7 +21,7 @@ pub(super) struct Bid {
 impl Lease {
     pub(super) fn acquire(&mut self, now: LogTime, bid: &Bid, mutations: Mutations) -> Result<Answer, Refusal> {
         let has = |mutation| mutations.has(mutation);
-        if self.settings.priority(bid.node).is_none() {
+        if self.settings.priority(bid.node).is_none() && !has(Mutation::GrantToRemoved) {
             return Err(Refusal::NotCandidate);
         }
         if bid.epoch != self.epoch && !has(Mutation::GrantWithoutCompare) {
@@ -30,7 +30,7 @@ impl Lease {
         if self.paused {
             return Err(Refusal::Paused);
         }
-        if self.withdrawn {
+        if self.withdrawn && !has(Mutation::GrantWithdrawn) {
             return Err(Refusal::Withdrawn);
         }
         let by_asker = has(Mutation::GrantByAskersClock) && bid.silence > self.settings.certain();

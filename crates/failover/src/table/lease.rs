@@ -234,7 +234,7 @@ impl Lease {
         version: u64,
         mutations: Mutations,
     ) -> View {
-        let free = !self.paused && !self.withdrawn;
+        let free = !self.paused && (!self.withdrawn || mutations.has(Mutation::GrantWithdrawn));
         let open = free && (self.phase != Phase::Held || self.may_succeed_silence(now, mutations));
         let me = match author {
             Author::Node(node) => Some(node),

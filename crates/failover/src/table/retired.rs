@@ -64,12 +64,13 @@ impl Retirements {
         let fresh = Lease::new(Arc::clone(settings));
         let before = self.known.remove(cluster).unwrap_or_default().or_beyond(&self.floor);
         let epochs = !mutations.has(Mutation::ForgetWithdrawnEpochs);
+        let versions = !mutations.has(Mutation::ForgetWithdrawnVersions);
         let sets = settings.gated() && !mutations.has(Mutation::ForgetWithdrawnSets);
         // Nobody is `first` who would make a database anew where there is one.
         let phase = if before.sync.is_empty() { Phase::Vacant } else { Phase::Released };
         Lease {
             epoch: if epochs { before.epoch } else { fresh.epoch },
-            version: before.version.saturating_add(1),
+            version: if versions { before.version.saturating_add(1) } else { fresh.version },
             round: Round(before.round.0.saturating_add(1)),
             phase,
             sync: if sets { before.sync } else { Vec::new() },

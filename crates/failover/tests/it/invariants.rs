@@ -15,6 +15,7 @@ pub(crate) mod split_brain;
 pub(crate) mod start_gate;
 pub(crate) mod sync_set;
 pub(crate) mod watchdog;
+pub(crate) mod withdrawal;
 
 use std::rc::Rc;
 
@@ -22,6 +23,7 @@ use failover::{Alarm, Answer, Attempt, Entry, Epoch, FlightEvent, NodeId, Outcom
 
 use crate::sim::db::Record;
 use crate::sim::world::{Acked, World};
+use withdrawal::Before;
 
 /// After every event.
 pub(crate) fn always(world: &mut World) {
@@ -36,23 +38,20 @@ pub(crate) fn always(world: &mut World) {
 }
 
 /// The group has ordered something, whoever asked. Only then do the log clock and the lease change.
-pub(crate) fn ordered(world: &mut World) {
+pub(crate) fn ordered(world: &mut World, entry: &Entry, outcome: &Outcome, before: Option<Before>) {
     world.lease_changed = true;
     log_clock::check(world);
+    if let (Ok(Answer::Granted { epoch, .. }), Some(Phase::Released)) = (&outcome.answer, before.map(|b| b.phase)) {
+        world.handed_over.insert(epoch.0);
+    }
+    one_grant::ordered(world, entry, outcome, before);
+    withdrawal::ordered(world, entry, outcome, before);
 }
 
 /// When the schedule is over, a while after everything was healed.
 pub(crate) fn at_end(world: &mut World) {
     recovery::check(world);
     split_brain::at_end(world);
-}
-
-/// The group applied something.
-pub(crate) fn applied(world: &mut World, ask: &Entry, outcome: &Outcome, before: Option<(Epoch, Phase)>) {
-    if let (Ok(Answer::Granted { epoch, .. }), Some((_, Phase::Released))) = (&outcome.answer, before) {
-        world.handed_over.insert(epoch.0);
-    }
-    one_grant::applied(world, ask, outcome, before);
 }
 
 /// A workload became writable.

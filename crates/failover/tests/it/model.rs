@@ -57,13 +57,14 @@ fn tell(
 }
 
 /// What CI explores, all of it: each row lets the adversary do something else.
-const ROWS: [(&str, Budget); 6] = [
+const ROWS: [(&str, Budget); 7] = [
     ("delays and loss", Budget { horizon: 3, ..Budget::NONE }),
     ("duplicates", Budget { horizon: 2, duplicates: 1, ..Budget::NONE }),
     ("pauses", Budget { horizon: 1, pauses: 1, ..Budget::NONE }),
     ("crashes", Budget { horizon: 1, crashes: 1, ..Budget::NONE }),
     ("drift and failing rungs", Budget { horizon: 1, lost_ticks: 1, failing_rungs: 1, ..Budget::NONE }),
     ("workloads that end", Budget { horizon: 1, endings: 1, failing_rungs: 1, ..Budget::NONE }),
+    ("withdrawn, declared again, for fewer", Budget { horizon: 1, declarations: 2, ..Budget::NONE }),
 ];
 
 #[test]
@@ -93,7 +94,7 @@ fn larger_rows() {
     }
 }
 
-const LARGER_ROWS: [(&str, Budget); 8] = [
+const LARGER_ROWS: [(&str, Budget); 10] = [
     ("a crash and a pause", Budget { horizon: 1, pauses: 1, crashes: 1, ..Budget::NONE }),
     ("a pause, longer", Budget { horizon: 2, pauses: 1, ..Budget::NONE }),
     ("a crash, longer", Budget { horizon: 2, crashes: 1, ..Budget::NONE }),
@@ -103,8 +104,19 @@ const LARGER_ROWS: [(&str, Budget); 8] = [
     ("workloads that end, and a pause", Budget { horizon: 1, endings: 1, pauses: 1, ..Budget::NONE }),
     (
         "everything",
-        Budget { horizon: 5, duplicates: 1, pauses: 1, crashes: 1, lost_ticks: 1, failing_rungs: 1, endings: 1 },
+        Budget {
+            horizon: 5,
+            duplicates: 1,
+            pauses: 1,
+            crashes: 1,
+            lost_ticks: 1,
+            failing_rungs: 1,
+            endings: 1,
+            declarations: 2,
+        },
     ),
+    ("withdrawn, declared again, and a crash", Budget { horizon: 1, crashes: 1, declarations: 2, ..Budget::NONE }),
+    ("withdrawn, declared again, longer", Budget { horizon: 2, declarations: 2, ..Budget::NONE }),
 ];
 
 /// The most memory that this process has had, where that can be read.
@@ -113,6 +125,22 @@ fn most_memory() -> String {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kilobytes.map_or_else(String::new, |kilobytes| format!("{} MB at most", kilobytes / 1_024))
+}
+
+/// What is wrong with withdrawals and removals is found by few steps.
+#[test]
+fn the_model_finds_faults_of_declarations() {
+    let budget = Budget { horizon: 1, declarations: 2, ..Budget::NONE };
+    for mutation in [
+        Mutation::GrantWithdrawn,
+        Mutation::WithdrawalEndsLease,
+        Mutation::RemovalEndsLease,
+        Mutation::ForgetHeldCluster,
+        Mutation::ForgetWithdrawnEpochs,
+    ] {
+        let (_, failed) = explore(&format!("{mutation:?}"), budget, Mutations::only(mutation), None);
+        assert!(!failed.is_empty(), "the model does not find {mutation:?}");
+    }
 }
 
 /// The model is worth something only if it finds what is wrong.

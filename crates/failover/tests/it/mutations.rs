@@ -22,6 +22,9 @@ fn themes(mutation: Mutation) -> &'static [Theme] {
         | M::ReleaseBeforeStopped
         | M::LeaveBeforeStopped => &[Theme::Operators],
         M::ForgetHeldCluster => &[Theme::Operators],
+        M::ForgetWithdrawnVersions | M::GrantWithdrawn | M::WithdrawalEndsLease | M::RemovalEndsLease => {
+            &[Theme::Declarations]
+        }
         M::TrustFailedRung | M::NoEscalation | M::ConfirmBeforeVerified => &[Theme::Fences],
         M::NeverAcquire => &[Theme::Calm],
         M::ReviveBeforeVerified | M::ReviveRenews | M::ReviveUngated | M::ReviveForEver => &[Theme::Crashes],

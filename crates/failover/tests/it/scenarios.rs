@@ -26,11 +26,12 @@ pub(crate) fn of(mutation: Mutation) -> Option<fn(Mutations) -> Result<(), Strin
         Mutation::TakeAnySettings => Some(a_group_that_goes_by_settings_nobody_signed),
         Mutation::ForgetWithdrawnEpochs => Some(a_cluster_that_is_declared_again),
         Mutation::ForgetWithdrawnSets => Some(a_database_that_is_declared_again),
+        Mutation::GrantToRemoved => Some(a_candidate_that_was_removed),
         _ => None,
     }
 }
 
-const STORIES: [Mutation; 11] = [
+const STORIES: [Mutation; 12] = [
     Mutation::CountStaleReports,
     Mutation::AttachWithoutFollow,
     Mutation::ForgetOldSyncSets,
@@ -42,6 +43,7 @@ const STORIES: [Mutation; 11] = [
     Mutation::TakeAnySettings,
     Mutation::ForgetWithdrawnEpochs,
     Mutation::ForgetWithdrawnSets,
+    Mutation::GrantToRemoved,
 ];
 
 #[test]
@@ -389,5 +391,17 @@ fn a_database_that_is_declared_again(mutations: Mutations) -> Result<(), String>
     match group.acquire(2, 1) {
         Err(Refusal::NotCovered) => Ok(()),
         other => wrong("2 lacks what 0 and 1 hold", other),
+    }
+}
+
+/// 1 has asked for the lease of a holder that is silent, and is removed before that arrives.
+fn a_candidate_that_was_removed(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(2, Workload::Service, mutations);
+    let _granted = group.acquire(0, 0);
+    let _configured = group.tell(None, Request::Configure(Arc::new(settings(1, Workload::Service))));
+    group.silence();
+    match group.acquire(1, 1) {
+        Err(Refusal::NotCandidate) => Ok(()),
+        other => wrong("1 is no candidate", other),
     }
 }

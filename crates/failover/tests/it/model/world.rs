@@ -5,8 +5,8 @@ use std::sync::Arc;
 use failover::mutation::Mutations;
 use failover::settings::{Candidate, Rung, RungPlan};
 use failover::{
-    Attempt, Author, ClusterName, Command, Durable, Entry, Epoch, Event, LeaseTable, LocalTime, Node, Phase, Request,
-    Settings, Span, Stamp, Stand, Workload,
+    Answer, Attempt, Author, ClusterName, Command, Durable, Entry, Epoch, Event, LeaseTable, LocalTime, LogTime, Node,
+    NodeId, Phase, Refusal, Request, Settings, Span, Stamp, Stand, Workload,
 };
 use stateright::Property;
 
@@ -29,11 +29,21 @@ pub(crate) struct Budget {
     pub(crate) failing_rungs: u8,
     /// Workloads that end by themselves; something of them may be left.
     pub(crate) endings: u8,
+    /// Withdrawals of the cluster, and declarations of it, for both nodes or for one.
+    pub(crate) declarations: u8,
 }
 
 impl Budget {
-    pub(crate) const NONE: Self =
-        Self { horizon: 0, duplicates: 0, pauses: 0, crashes: 0, lost_ticks: 0, failing_rungs: 0, endings: 0 };
+    pub(crate) const NONE: Self = Self {
+        horizon: 0,
+        duplicates: 0,
+        pauses: 0,
+        crashes: 0,
+        lost_ticks: 0,
+        failing_rungs: 0,
+        endings: 0,
+        declarations: 0,
+    };
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +56,10 @@ pub(crate) struct Model {
 pub(crate) struct State {
     left: Budget,
     table: LeaseTable,
+    /// For which nodes the cluster is declared; for none if it is withdrawn.
+    declared: [bool; 2],
+    /// The latest epoch that was ever granted.
+    granted: Epoch,
     machines: [Machine; 2],
     net: Vec<Message>,
     room: usize,
@@ -99,6 +113,8 @@ pub(crate) enum Action {
         machine: usize,
         wholly: bool,
     },
+    /// The cluster is declared for these nodes from now on, or withdrawn if there are none.
+    Declare([bool; 2]),
 }
 
 /// Who has been out of reach before the adversary begins.
@@ -132,15 +148,21 @@ fn cluster() -> ClusterName {
     ClusterName::try_from("service/clock".to_owned()).expect("a name")
 }
 
-fn settings() -> Settings {
-    let candidates = (0..2).map(|index| Candidate { node: node(index), priority: 0 }).collect();
+fn by_admin(request: Request) -> Entry {
+    Entry::Ask { cluster: cluster(), author: Author::Admin, attempt: Attempt::default(), request }
+}
+
+/// What is declared for these nodes.
+fn settings(declared: [bool; 2]) -> Settings {
+    let named = (0..2).filter(|index| declared[*index]);
+    let candidates = named.map(|index| Candidate { node: node(index), priority: 0 }).collect();
     let mut settings = Settings::lan(Workload::Service, candidates);
     settings.ttl = UNIT.times(4);
     settings.slack = UNIT;
     settings.renew = UNIT;
     settings.ladder = vec![RungPlan { rung: Rung::Immediate, within: Span::from_millis(900) }];
     settings.hold_down_max = settings.ttl;
-    settings.first = Some(node(0));
+    settings.first = declared[0].then(|| node(0));
     settings
 }
 
@@ -148,10 +170,7 @@ impl State {
     /// Comes up in peace: node 0 serves, node 1 follows.
     fn peaceful(model: &Model) -> Self {
         let mut table = LeaseTable::with_mutations(model.mutations);
-        let request = Request::Configure(Arc::new(settings()));
-        let attempt = Attempt::default();
-        let _configured =
-            table.apply(Stamp::default(), &Entry::Ask { cluster: cluster(), author: Author::Admin, attempt, request });
+        let _configured = table.apply(Stamp::default(), &by_admin(Request::Configure(Arc::new(settings([true; 2])))));
         let machine = Machine {
             agent: None,
             paused: false,
@@ -165,8 +184,17 @@ impl State {
         };
         let calm = Budget { horizon: u8::MAX, ..Budget::NONE };
         let machines = [machine.clone(), machine];
-        let mut state =
-            Self { left: calm, table, machines, net: Vec::new(), room: 64, broken: None, served: [false; 2] };
+        let mut state = Self {
+            left: calm,
+            table,
+            declared: [true; 2],
+            granted: Epoch(0),
+            machines,
+            net: Vec::new(),
+            room: 64,
+            broken: None,
+            served: [false; 2],
+        };
         for index in 0..2 {
             state.restart(index, Mutations::NONE);
         }
@@ -272,17 +300,69 @@ impl State {
         match message {
             Message::ToGroup { from, attempt, request } => {
                 let author = Author::Node(node(from));
+                let renews = match request {
+                    Request::Renew { epoch, .. } => self.holds(from, epoch),
+                    _ => false,
+                };
                 let outcome =
                     self.table.apply(Stamp::default(), &Entry::Ask { cluster: cluster(), author, attempt, request });
+                match &outcome.answer {
+                    Ok(Answer::Granted { epoch, .. }) => {
+                        if !self.declared[from] {
+                            self.broken = Some("who is not declared is granted nothing");
+                        }
+                        if *epoch <= self.granted {
+                            self.broken = Some("an epoch is granted once");
+                        }
+                        self.granted = self.granted.max(*epoch);
+                    }
+                    Err(refusal) if renews && *refusal != Refusal::Overtaken => {
+                        self.broken = Some("what its holder renews is renewed");
+                    }
+                    _ => {}
+                }
                 self.send(Message::ToNode { to: from, event: Event::Answered(outcome) });
             }
             Message::ToNode { to, event } => self.give(to, event),
         }
     }
 
+    /// Whether the group knows this node as the holder of this epoch.
+    fn holds(&self, index: usize, epoch: Epoch) -> bool {
+        let lease = self.table.lease(&cluster());
+        lease.is_some_and(|l| l.epoch == epoch && l.holder == Some(node(index)) && l.phase == Phase::Held)
+    }
+
+    /// An admin declares the cluster for these nodes, or withdraws it. Whoever holds its lease holds it still.
+    fn declare(&mut self, declared: [bool; 2]) {
+        self.declared = declared;
+        let held = self.table.lease(&cluster()).filter(|lease| lease.phase == Phase::Held);
+        let held = held.map(|lease| (lease.epoch, lease.holder, lease.expires));
+        let request = match declared {
+            [false, false] => Request::Withdraw,
+            _ => Request::Configure(Arc::new(settings(declared))),
+        };
+        let _decided = self.table.apply(Stamp::default(), &by_admin(request));
+        self.is_still_held(held);
+        if self.table.lease(&cluster()).is_some_and(|lease| lease.epoch < self.granted) {
+            self.broken = Some("epochs go on where they ended");
+        }
+    }
+
+    fn is_still_held(&mut self, held: Option<(Epoch, Option<NodeId>, LogTime)>) {
+        let Some(held) = held else { return };
+        let lease = self.table.lease(&cluster()).filter(|lease| lease.phase == Phase::Held);
+        if lease.map(|lease| (lease.epoch, lease.holder, lease.expires)) != Some(held) {
+            self.broken = Some("neither a declaration nor time ends a lease that is held");
+        }
+    }
+
     fn pass(&mut self, unnoticed_by: Option<usize>) {
         self.left.horizon = self.left.horizon.saturating_sub(1);
+        let held = self.table.lease(&cluster()).filter(|lease| lease.phase == Phase::Held);
+        let held = held.map(|lease| (lease.epoch, lease.holder, lease.expires));
         let _ticked = self.table.apply(Stamp { elapsed: UNIT }, &Entry::Clock);
+        self.is_still_held(held);
         for index in 0..2 {
             let machine = &mut self.machines[index];
             if unnoticed_by != Some(index) {
@@ -322,9 +402,7 @@ impl State {
         }
         machine.writes = Some(epoch);
         self.served[index] = true;
-        let lease = self.table.lease(&cluster());
-        let valid = lease.is_some_and(|l| l.epoch == epoch && l.holder == Some(node(index)) && l.phase == Phase::Held);
-        if !valid {
+        if !self.holds(index, epoch) {
             self.broken = Some("the workload starts only with a valid lease");
         }
         self.give(index, Event::Started { epoch });
@@ -372,6 +450,10 @@ impl stateright::Model for Model {
             if left.lost_ticks > 0 {
                 actions.extend((0..2).map(|index| Action::Pass { unnoticed_by: Some(index) }));
             }
+        }
+        if left.declarations > 0 {
+            let others = [[false, false], [true, false], [false, true], [true, true]];
+            actions.extend(others.into_iter().filter(|other| *other != state.declared).map(Action::Declare));
         }
         for message in 0..state.net.len() {
             actions.push(Action::Deliver { message, stays: false });
@@ -447,6 +529,10 @@ impl stateright::Model for Model {
                 }
                 state.give(machine, Event::Ended);
             }
+            Action::Declare(declared) => {
+                state.left.declarations -= 1;
+                state.declare(declared);
+            }
         }
         Some(state)
     }
@@ -458,9 +544,10 @@ impl stateright::Model for Model {
             }),
             Property::always("nothing was broken", |_, state: &State| state.broken.is_none()),
             Property::always("what was given up is off", |_, state: &State| {
-                let Some(lease) = state.table.lease(&cluster()) else { return false };
-                let given_up = lease.phase != Phase::Held;
-                state.machines.iter().all(|machine| !(given_up && machine.writes == Some(lease.epoch)))
+                // What is withdrawn is forgotten when nobody holds it.
+                let held = state.table.lease(&cluster()).filter(|lease| lease.phase == Phase::Held);
+                let given_up = |epoch| held.is_none_or(|lease| lease.epoch != epoch) && epoch == state.granted;
+                state.machines.iter().all(|machine| !machine.writes.is_some_and(given_up))
             }),
             Property::sometimes("reached: the other takes over", |_, state: &State| state.served[1]),
         ]

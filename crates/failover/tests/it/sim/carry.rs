@@ -65,7 +65,12 @@ impl World {
             Command::Persist(durable) => self.durable(index, durable),
             Command::Send { attempt, request } => {
                 let (from, sent) = (index, self.now);
-                self.send(index, self.machines.len(), wait, Ev::ToGroup(Rc::new(Asked { from, attempt, request, sent })));
+                self.send(
+                    index,
+                    self.machines.len(),
+                    wait,
+                    Ev::ToGroup(Rc::new(Asked { from, attempt, request, sent })),
+                );
             }
             Command::Ask { to, attempt, epoch, term } => {
                 let event = Rc::new(Event::Asked { from: node(index), attempt, epoch, term });
@@ -256,11 +261,8 @@ impl World {
             return;
         }
         let author = Author::Node(node(from));
-        let before = self.group.table.lease(&self.cluster).map(|lease| (lease.epoch, lease.phase));
         let ask = Entry::Ask { cluster: self.cluster.clone(), author, attempt, request };
-        let outcome = self.group.apply(self.now, &ask);
-        invariants::applied(self, &ask, &outcome, before);
-        invariants::ordered(self);
+        let outcome = self.order(&ask);
         if let Some(lease) = self.group.table.lease(&self.cluster)
             && matches!(lease.phase, Phase::Fenced | Phase::Released | Phase::Proven)
         {

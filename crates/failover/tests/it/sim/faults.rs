@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use failover::{FailoverStrategy, Request, Settings, Span, Workload};
+use failover::{FailoverStrategy, NodeId, Request, Settings, Span, Workload};
 
-use super::plan::{AmbushKind, CHANGE_STRATEGY, FaultKind, Trigger, node};
+use super::plan::{AmbushKind, CHANGE_STRATEGY, FaultKind, Theme, Trigger, node};
 use super::world::{Ev, World};
 
 impl World {
@@ -56,6 +56,13 @@ impl World {
                     }
                 }
             }
+            FaultKind::Remove(machine) => self.remove(machine, until),
+            FaultKind::RemoveHolder => {
+                let holder = self.group.table.lease(&self.cluster).and_then(|lease| lease.holder);
+                if let Some(machine) = holder.and_then(|holder| self.index_of(holder)) {
+                    self.remove(machine, until);
+                }
+            }
             FaultKind::PauseFailover => self.admin(Request::Pause),
             FaultKind::Reconfigure(how) => self.reconfigure(how),
             FaultKind::Reinit(machine) => self.admin(Request::Reinit { node: node(machine) }),
@@ -90,9 +97,30 @@ impl World {
                     settings.candidates.rotate_left(1);
                     settings.first = None;
                 }
+                if self.plan.theme == Theme::Declarations && self.rng.chance(300) {
+                    let gone = self.rng.index(settings.candidates.len());
+                    settings = without(settings, node(gone));
+                }
+                self.admin(Request::Configure(Arc::new(settings)));
+            }
+            FaultKind::Remove(_) | FaultKind::RemoveHolder if self.declared.is_some() && self.rng.chance(700) => {
+                let settings = Settings { first: None, ..self.plan.settings.clone() };
                 self.admin(Request::Configure(Arc::new(settings)));
             }
             _ => {}
+        }
+    }
+
+    /// A node is declared a candidate no more. It may hear of that late, and then its agent ends; or never.
+    fn remove(&mut self, machine: usize, until: u64) {
+        let Some(settings) = self.declared.clone() else { return };
+        if settings.candidates.len() < 2 {
+            return;
+        }
+        self.admin(Request::Configure(Arc::new(without((*settings).clone(), node(machine)))));
+        if self.rng.chance(500) {
+            let hears = self.rng.between(0, 3_000_000);
+            self.leave(machine, hears, until);
         }
     }
 
@@ -203,7 +231,7 @@ impl World {
         match ambush.kind {
             AmbushKind::PauseAgent => self.pause_agent(index, until),
             AmbushKind::PauseMachine => {
-                let stops = self.plan.theme == super::plan::Theme::StoppedClocks;
+                let stops = self.plan.theme == Theme::StoppedClocks;
                 self.pause_machine(index, until, stops);
             }
             AmbushKind::CrashAgent => {
@@ -243,4 +271,12 @@ impl World {
             self.at(late + 1, Ev::AgentUp { machine });
         }
     }
+}
+
+/// The same settings for one candidate fewer.
+fn without(mut settings: Settings, gone: NodeId) -> Settings {
+    settings.candidates.retain(|candidate| candidate.node != gone);
+    settings.first = settings.first.filter(|first| *first != gone);
+    settings.sync = settings.sync.min(u8::try_from(settings.candidates.len().saturating_sub(1)).unwrap_or(0));
+    settings
 }

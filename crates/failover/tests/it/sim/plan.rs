@@ -28,11 +28,13 @@ pub(crate) enum Theme {
     SplitBrain,
     /// Workloads that end by themselves, again and again, while other things go wrong.
     Crashes,
+    /// Clusters that are withdrawn and declared again, and candidates that come and go, while other things go wrong.
+    Declarations,
     /// Nothing at all: what must run, runs.
     Calm,
 }
 
-pub(crate) const THEMES: [Theme; 11] = [
+pub(crate) const THEMES: [Theme; 12] = [
     Theme::Storm,
     Theme::Links,
     Theme::Pauses,
@@ -43,6 +45,7 @@ pub(crate) const THEMES: [Theme; 11] = [
     Theme::StoppedClocks,
     Theme::SplitBrain,
     Theme::Crashes,
+    Theme::Declarations,
     Theme::Calm,
 ];
 
@@ -122,6 +125,10 @@ pub(crate) enum FaultKind {
     /// The cluster is withdrawn, and declared again later.
     Withdraw,
     Reconfigure(u8),
+    /// This one is a candidate no more, and is again later.
+    Remove(usize),
+    /// The same, whoever holds the lease.
+    RemoveHolder,
     Reinit(usize),
     Delays,
 }
@@ -223,7 +230,13 @@ impl Plan {
         let faults = (0..count).map(|_| fault(&mut rng, theme, machines, ttl, heal_at)).collect();
         let lurking = if matches!(
             theme,
-            Theme::Storm | Theme::Pauses | Theme::Fences | Theme::StoppedClocks | Theme::SplitBrain | Theme::Crashes
+            Theme::Storm
+                | Theme::Pauses
+                | Theme::Fences
+                | Theme::StoppedClocks
+                | Theme::SplitBrain
+                | Theme::Crashes
+                | Theme::Declarations
         ) {
             rng.between(0, 5)
         } else {
@@ -332,6 +345,11 @@ fn fault(rng: &mut Rng, theme: Theme, machines: usize, ttl: u64, heal_at: u64) -
         3 => FaultKind::Leave(machine),
         _ => FaultKind::Switchover(machine),
     };
+    let declarations = |rng: &mut Rng| match rng.index(5) {
+        0 | 1 => FaultKind::Withdraw,
+        2 => FaultKind::Remove(machine),
+        _ => FaultKind::RemoveHolder,
+    };
     let kind = match theme {
         Theme::Links | Theme::Drift => links(rng),
         Theme::Pauses | Theme::Fences => pauses(rng),
@@ -339,6 +357,7 @@ fn fault(rng: &mut Rng, theme: Theme, machines: usize, ttl: u64, heal_at: u64) -
         Theme::Crashes if rng.chance(500) => FaultKind::CrashPrimary,
         Theme::SplitBrain if rng.chance(600) => links(rng),
         Theme::SplitBrain if rng.chance(200) => FaultKind::Reconfigure(CHANGE_STRATEGY),
+        Theme::Declarations if rng.chance(600) => declarations(rng),
         Theme::Operators if rng.chance(600) => operators(rng),
         Theme::StoppedClocks if rng.chance(600) => FaultKind::PauseMachine { machine, clock_stops: true },
         _ => match rng.index(4) {

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use failover::mutation::Mutations;
-use failover::{Attempt, Author, ClusterName, Durable, Entry, Epoch, Event, LocalTime, Node, Request, Settings};
+use failover::{
+    Attempt, Author, ClusterName, Durable, Entry, Epoch, Event, LocalTime, Node, Outcome, Request, Settings,
+};
 
 use super::db::{Record, Role};
 use super::group::Group;
@@ -14,65 +16,29 @@ use super::machine::{Machine, REACTION};
 use super::plan::{Plan, Trigger, node};
 use super::rng::Rng;
 use crate::invariants;
+use crate::invariants::withdrawal::{Before, Reached};
 
 /// Something that is going to happen. It is moved about a lot, so what is large is boxed, and shared by the copies of
 /// one message.
 #[derive(Clone, Debug)]
 pub(crate) enum Ev {
     ToGroup(Rc<Asked>),
-    ToNode {
-        to: usize,
-        event: Rc<Event>,
-        sent: Option<u64>,
-    },
-    Local {
-        machine: usize,
-        incarnation: u64,
-        event: Box<Event>,
-    },
-    Wake {
-        machine: usize,
-        wake: u64,
-    },
-    Bite {
-        machine: usize,
-        until: LocalTime,
-    },
+    ToNode { to: usize, event: Rc<Event>, sent: Option<u64> },
+    Local { machine: usize, incarnation: u64, event: Box<Event> },
+    Wake { machine: usize, wake: u64 },
+    Bite { machine: usize, until: LocalTime },
     Do(Box<Doing>),
-    Stream {
-        machine: usize,
-    },
-    Write {
-        machine: usize,
-    },
-    Flushed {
-        to: usize,
-        from: usize,
-        epoch: Epoch,
-        held: usize,
-    },
+    Stream { machine: usize },
+    Write { machine: usize },
+    Flushed { to: usize, from: usize, epoch: Epoch, held: usize },
     Clock,
     Fault(usize),
     Lift(usize),
-    AgentDown {
-        machine: usize,
-    },
-    AgentUp {
-        machine: usize,
-    },
-    MachineUp {
-        machine: usize,
-    },
-    WorkloadEnds {
-        machine: usize,
-        operation: u64,
-    },
-    Acted {
-        machine: usize,
-        incarnation: u64,
-        epoch: Epoch,
-        target: usize,
-    },
+    AgentDown { machine: usize },
+    AgentUp { machine: usize },
+    MachineUp { machine: usize },
+    WorkloadEnds { machine: usize, operation: u64 },
+    Acted { machine: usize, incarnation: u64, epoch: Epoch, target: usize },
     Heal,
     End,
 }
@@ -169,20 +135,44 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     pub(crate) violation: Option<Violation>,
     pub(crate) records: u64,
+    /// What is declared, if the cluster is not withdrawn.
+    pub(crate) declared: Option<Arc<Settings>>,
+    /// How far the lease has ever come.
+    pub(crate) furthest: Reached,
     /// Whether the lease has changed since [`invariants::sync_set`] was looked at.
     pub(crate) lease_changed: bool,
-    queue: BinaryHeap<Reverse<(u64, u64, Slot)>>,
+    queue: BinaryHeap<Reverse<When>>,
     slots: Vec<Option<Ev>>,
     free: Vec<usize>,
     /// When everything that recurs all the time comes next: the clock, and each machine's streaming and writing.
-    recurring: Vec<Option<(u64, u64)>>,
+    recurring: Vec<When>,
     order: u64,
     events: u64,
     digest: u64,
     trace: Option<Vec<String>>,
 }
 
-type Slot = usize;
+/// When something happens, its place among what happens at that instant, and where it is kept: in one number, as that is
+/// compared more often than anything else. There are less than 2^40 events in a schedule, and less than 2^24 at once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct When(u128);
+
+impl When {
+    const NEVER: Self = Self(u128::MAX);
+
+    const fn new(at: u64, order: u64, slot: usize) -> Self {
+        debug_assert!(order < 1 << 40 && slot < 1 << 24, "too much happens");
+        Self(((at as u128) << 64) | ((order as u128) << 24) | slot as u128)
+    }
+
+    const fn at(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    const fn slot(self) -> usize {
+        (self.0 & 0xff_ffff) as usize
+    }
+}
 
 impl World {
     pub(crate) fn new(plan: Plan, mutations: Mutations, trace: bool) -> Self {
@@ -214,11 +204,13 @@ impl World {
             healed: false,
             violation: None,
             records: 0,
+            declared: None,
+            furthest: Reached::default(),
             lease_changed: true,
             queue: BinaryHeap::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            recurring: vec![None; 2 * count + 1],
+            recurring: vec![When::NEVER; 2 * count + 1],
             order: 0,
             events: 0,
             digest: 0,
@@ -286,38 +278,34 @@ impl World {
 
     /// Takes what comes next: what recurs is most of it, and is kept beside the queue.
     fn next(&mut self) -> Option<(u64, Ev)> {
-        let recurs = self.recurring.iter().enumerate().filter_map(|(index, next)| next.map(|(at, order)| (at, order, index)));
-        let recurs = recurs.min();
-        let queued = self.queue.peek().map(|Reverse((at, order, _))| (*at, *order));
-        match (recurs, queued) {
-            (Some((at, order, index)), queued) if queued.is_none_or(|queued| (at, order) < queued) => {
-                self.recurring[index] = None;
-                let (machine, streams) = (index / 2, index % 2 == 0);
-                let event = match machine < self.machines.len() {
-                    true if streams => Ev::Stream { machine },
-                    true => Ev::Write { machine },
-                    false => Ev::Clock,
-                };
-                Some((at, event))
-            }
-            _ => {
-                let Reverse((at, _, slot)) = self.queue.pop()?;
-                self.free.push(slot);
-                Some((at, self.slots.get_mut(slot)?.take()?))
-            }
+        let recurs = self.recurring.iter().copied().fold(When::NEVER, When::min);
+        let queued = self.queue.peek().map_or(When::NEVER, |Reverse(when)| *when);
+        if recurs < queued {
+            let index = recurs.slot();
+            self.recurring[index] = When::NEVER;
+            let event = match (index / 2, index % 2) {
+                (machine, _) if machine >= self.machines.len() => Ev::Clock,
+                (machine, 0) => Ev::Stream { machine },
+                (machine, _) => Ev::Write { machine },
+            };
+            return Some((recurs.at(), event));
         }
+        let slot = self.queue.pop()?.0.slot();
+        self.free.push(slot);
+        Some((queued.at(), self.slots.get_mut(slot)?.take()?))
     }
 
     pub(crate) fn at(&mut self, at: u64, event: Ev) {
+        self.order += 1;
+        let at = at.max(self.now);
         let recurs = match event {
             Ev::Stream { machine } => Some(2 * machine),
             Ev::Write { machine } => Some(2 * machine + 1),
             Ev::Clock => Some(2 * self.machines.len()),
             _ => None,
         };
-        if let Some(next) = recurs.and_then(|index| self.recurring.get_mut(index)) {
-            self.order += 1;
-            *next = Some((at.max(self.now), self.order));
+        if let Some(index) = recurs {
+            self.recurring[index] = When::new(at, self.order, index);
             return;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -325,8 +313,7 @@ impl World {
             self.slots.len() - 1
         });
         self.slots[slot] = Some(event);
-        self.order += 1;
-        self.queue.push(Reverse((at.max(self.now), self.order, slot)));
+        self.queue.push(Reverse(When::new(at, self.order, slot)));
     }
 
     pub(crate) fn tell(&mut self, text: impl FnOnce() -> String) {
@@ -342,6 +329,14 @@ impl World {
         }
     }
 
+    /// The group orders this.
+    pub(crate) fn order(&mut self, entry: &Entry) -> Outcome {
+        let before = self.group.table.lease(&self.cluster).map(Before::of);
+        let outcome = self.group.apply(self.now, entry);
+        invariants::ordered(self, entry, &outcome, before);
+        outcome
+    }
+
     pub(crate) fn admin(&mut self, request: Request) {
         let ask = Entry::Ask {
             cluster: self.cluster.clone(),
@@ -349,8 +344,7 @@ impl World {
             attempt: Attempt { boot: 0, seq: 0 },
             request,
         };
-        let outcome = self.group.apply(self.now, &ask);
-        invariants::ordered(self);
+        let outcome = self.order(&ask);
         self.tell(|| format!("admin: {:?}", outcome.answer));
     }
 
@@ -410,8 +404,7 @@ impl World {
             Ev::Flushed { to, from, epoch, held } => self.flushed(to, from, epoch, held),
             Ev::Clock => {
                 if self.group.is_up(self.now) {
-                    self.group.apply(self.now, &Entry::Clock);
-                    invariants::ordered(self);
+                    self.order(&Entry::Clock);
                 }
                 self.after(1_000_000, Ev::Clock);
             }
@@ -449,9 +442,7 @@ impl World {
                 return (machine.paused > self.now).then(|| machine.paused + REACTION / 2);
             }
             Ev::Do(doing) => (doing.machine, false),
-            Ev::WorkloadEnds { machine, .. }
-            | Ev::Write { machine }
-            | Ev::Stream { machine } => (*machine, false),
+            Ev::WorkloadEnds { machine, .. } | Ev::Write { machine } | Ev::Stream { machine } => (*machine, false),
             Ev::Flushed { to, .. } => (*to, false),
             _ => return None,
         };
