@@ -136,7 +136,6 @@ fn the_model_finds_faults_of_declarations() {
         Mutation::WithdrawalEndsLease,
         Mutation::RemovalEndsLease,
         Mutation::ForgetHeldCluster,
-        Mutation::ForgetWithdrawnEpochs,
     ] {
         let (_, failed) = explore(&format!("{mutation:?}"), budget, Mutations::only(mutation), None);
         assert!(!failed.is_empty(), "the model does not find {mutation:?}");
