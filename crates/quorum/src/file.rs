@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, DatabaseError};
 
-/// How long another owner in this process, which is about to go, is waited for.
-const IN_USE_WAIT: Duration = Duration::from_secs(5);
+/// How long another owner in this process, which is about to go, is waited for: longer than any of them waits for answers.
+const IN_USE_WAIT: Duration = Duration::from_secs(10);
 /// The pause before an owner is looked for again.
 const IN_USE_PAUSE: Duration = Duration::from_millis(20);
 

@@ -1,20 +1,20 @@
 //! One member of the group: its log, its state machine, its way to the others.
 
 mod change;
+mod options;
 mod serve;
 mod tell;
 mod watch;
 
+pub use options::{Carry, EnterError, GroupError, Options, Timing};
 pub use tell::{hand_on, handle_alone, read_from};
 pub use watch::Figures;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use failover::{LeaseTable, Outcome};
-use openraft::{Config, SnapshotPolicy};
+use failover::Outcome;
 use protocols::control::{LeaseError, LeaseViews};
 use protocols::entry::Head;
 use protocols::{NodeId, SignedEntry};
@@ -22,14 +22,14 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::BoxFuture;
 use crate::batch::{self, QUEUED, Waiting};
 use crate::call::{ProposeError, Transport};
-use crate::log::{Log, LogError};
+use crate::log::Log;
 use crate::machine::{Ledger, Machine};
 use crate::network::{Heard, Network};
-use crate::types::{Done, Item, Member, Raft, Unfit};
+use crate::types::{Done, Item, Member, Raft};
 use crate::views::{Ask, Views};
+use options::config;
 
 /// How long an item is tried again while the leader changes.
 const TRY_FOR: Duration = Duration::from_secs(6);
@@ -39,86 +39,6 @@ const TRY_ENTRY_FOR: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the answer to a question of reading may take.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(3);
-
-/// How fast the group notices that its leader is gone, and how much of its log it keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// How often the leader says that it is there; also how long a member may take to store entries.
-    pub heartbeat: Duration,
-    /// After how long without that the others choose another one: at least, and at most.
-    pub election: (Duration, Duration),
-    /// After how many entries of the log a snapshot takes their place.
-    pub snapshot_every: u64,
-    /// How many entries are kept beside a snapshot, for members that lag behind.
-    pub kept_behind: u64,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_millis(250),
-            election: (Duration::from_millis(500), Duration::from_millis(1000)),
-            snapshot_every: 5000,
-            kept_behind: 1000,
-        }
-    }
-}
-
-/// What the group takes over from the coordinator that was alone.
-pub type Carry = Arc<dyn Fn() -> BoxFuture<'static, Result<(LeaseTable, Head), String>> + Send + Sync>;
-
-/// What a member is made of.
-#[derive(Clone)]
-pub struct Options {
-    /// The coordinator's key.
-    pub me: NodeId,
-    /// Where its log is, or will be.
-    pub path: PathBuf,
-    /// How fast it is.
-    pub timing: Timing,
-    /// The ledger.
-    pub ledger: Arc<dyn Ledger>,
-    /// The way to the others.
-    pub transport: Arc<dyn Transport>,
-    /// What was there before the group, asked for once, where it is founded.
-    pub carry: Carry,
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("me", &self.me).field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-/// Why this coordinator's share of the group does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum GroupError {
-    /// Its log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// openraft.
-    #[error("the group's log cannot be started: {0}")]
-    Start(String),
-    /// The old log cannot be put away.
-    #[error("the log {path} of an earlier group cannot be removed")]
-    Old {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
-/// Why an entry was not ordered.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EnterError {
-    /// It has no place.
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
-    /// Nobody ordered it.
-    #[error(transparent)]
-    Propose(#[from] ProposeError),
-}
 
 /// This coordinator's place in the group, if it has one.
 pub struct Group {
@@ -277,6 +197,7 @@ impl Group {
         let heard = Arc::new(Heard::default());
         let network = Network {
             me,
+            log: log.clone(),
             transport: Arc::clone(&transport),
             heard: Arc::clone(&heard),
             removed: Arc::clone(&self.removed),
@@ -285,7 +206,11 @@ impl Group {
         let raft = Raft::new(me, Arc::new(config), network, log.clone(), machine.clone()).await;
         let raft = raft.map_err(|e| GroupError::Start(e.to_string()))?;
         // Until its task runs, its metrics name no members, and a member would take itself for none.
-        raft.with_raft_state(|_| ()).await.map_err(|e| GroupError::Start(e.to_string()))?;
+        let voters = raft.with_raft_state(|now| now.membership_state.effective().voter_ids().collect::<Vec<_>>()).await;
+        if voters.map_err(|e| GroupError::Start(e.to_string()))? == [me] {
+            // Nobody else can, and nobody need be waited for.
+            raft.trigger().elect().await.map_err(|e| GroupError::Start(e.to_string()))?;
+        }
         let (queue, waiting) = mpsc::channel(QUEUED);
         let running =
             Arc::new(Running { me, raft, machine, log, transport, heard, ledger, queue, tasks: Default::default() });
@@ -410,19 +335,5 @@ impl Running {
     }
 }
 
-fn config(timing: Timing) -> Result<Config, String> {
-    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    let config = Config {
-        cluster_name: "flotilla".into(),
-        heartbeat_interval: millis(timing.heartbeat),
-        election_timeout_min: millis(timing.election.0),
-        election_timeout_max: millis(timing.election.1),
-        install_snapshot_timeout: 10_000,
-        snapshot_max_chunk_size: 1024 * 1024,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(timing.snapshot_every),
-        max_in_snapshot_log_to_keep: timing.kept_behind,
-        max_payload_entries: 64,
-        ..Config::default()
-    };
-    config.validate().map_err(|e| e.to_string())
-}
+#[cfg(test)]
+mod tests;

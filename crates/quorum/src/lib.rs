@@ -4,6 +4,10 @@
 //! [`protocols::FleetState`]; here both are put into one order that survives crashes. A leader can order and withhold. It
 //! cannot forge: every member checks every entry's signature before it takes it.
 
+// The rig of the tests beside the crate is used by some in it.
+#[cfg(test)]
+extern crate self as quorum;
+
 mod alone;
 mod batch;
 mod boottime;

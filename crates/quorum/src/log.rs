@@ -1,34 +1,45 @@
-//! The group's log on disk: entries, the vote, the newest snapshot. Everything is on the disk before it is acknowledged.
+//! The group's log: entries, the vote, the newest snapshot. Everything is on the disk before anybody is told of it.
+//!
+//! With one exception, which saves a leader the time of its own disk: it sends entries to the others while its disk still
+//! writes them. That changes nothing that anybody can see, by these rules:
+//!
+//! * Only entries with requests, only as the leader of the term whose vote is on this disk. Members change, and a term
+//!   begins, by entries that are written first, so who decides what is never in doubt.
+//! * openraft takes such an entry for written. What it concludes from that waits for the disk: an entry is carried out
+//!   here ([`Log::stored`]), and others are told that it may be ([`Log::stored_of`]), when this disk has it too. So what
+//!   anybody is told of is on this disk and on those of a majority.
+//! * All writes have one order. So a member that follows another leader, or votes for one, has its own entries on the disk
+//!   before it says so: the new vote is written behind them.
+//! * A crash forgets entries that others have. The member must not take them for its own again, so it never goes on in a
+//!   term that it led: it begins as one that asks for votes in a new one ([`RaftLogStorage::read_vote`]).
+//! * A disk that fails takes nothing any more, and a leader whose disk fails or hangs falls silent ([`Log::is_stuck`]), so
+//!   that the others choose another one.
+
+mod disk;
+pub(crate) mod gate;
+mod tail;
+mod writer;
 
 use std::fmt::Debug;
 use std::io::Cursor;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{LogState, OptionalSend, RaftLogId as _, RaftLogReader, Snapshot, SnapshotMeta, Vote};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader, Snapshot, SnapshotMeta, Vote};
+use tokio::sync::watch;
 
-use crate::file::{self, OpenError};
 use crate::types::{IoError, LogId, Member, RaftEntry, State, StorageError, Types};
+use disk::{Disk, META, PURGED, REMOVED, Row, SNAPSHOT, VOTE};
+use tail::{Ahead, Tail};
+use writer::Writer;
 
-const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
-const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
-
-const DISK: &str = "disk";
-const VOTE: &str = "vote";
-const PURGED: &str = "purged";
-const META: &str = "snapshot-meta";
-const SNAPSHOT: &str = "snapshot";
-const REMOVED: &str = "removed";
-
-/// Memory for pages, in bytes.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// How many bytes of entries are sent to another member at once, if more than one entry is.
 const SEND_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How long a leader's disk may take for entries before the leader falls silent.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 1 });
 
 /// Why the log could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +52,7 @@ pub enum LogError {
         /// What it said.
         source: Box<redb::Error>,
     },
-    /// The file or its folder.
+    /// The file, its folder, or what writes it.
     #[error("the group's log {path} cannot be made: {source}")]
     File {
         /// The file.
@@ -65,11 +76,19 @@ pub enum LogError {
         /// What the system said.
         source: getrandom::Error,
     },
-    /// The blocking task.
+    /// The thread that writes.
     #[error("writing the group's log {path} broke off")]
     BrokeOff {
         /// The file.
         path: PathBuf,
+    },
+    /// It failed before.
+    #[error("the group's log {path} takes nothing any more: {why}")]
+    Stopped {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        why: String,
     },
 }
 
@@ -78,181 +97,155 @@ pub(crate) type Stored = (SnapshotMeta<Member, ()>, Vec<u8>);
 
 /// The log, shared by its readers.
 #[derive(Clone, Debug)]
-pub(crate) struct Log(Arc<Inner>);
+pub(crate) struct Log {
+    disk: Arc<Disk>,
+    writer: Writer,
+    shared: Arc<Mutex<Shared>>,
+    ahead: watch::Sender<Ahead>,
+}
 
 #[derive(Debug)]
-struct Inner {
-    path: PathBuf,
-    database: Database,
-    disk: u64,
+struct Shared {
+    tail: Tail,
+    /// The vote on the disk; nothing before one was written by this process.
+    vote: Option<Vote<Member>>,
 }
 
 impl Log {
     /// Opens or makes the log. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, LogError> {
-        let database = file::open(path, CACHE_BYTES).map_err(|error| match error {
-            OpenError::Database(source) => LogError::Database { path: path.into(), source },
-            OpenError::Folder(source) => LogError::File { path: path.into(), source },
-        })?;
-        let mut inner = Inner { path: path.into(), database, disk: 0 };
-        inner.disk = match inner.get(DISK)? {
-            Some(disk) => disk,
-            None => {
-                let mut number = [0; 8];
-                getrandom::fill(&mut number).map_err(|source| LogError::Random { path: path.into(), source })?;
-                let disk = u64::from_le_bytes(number);
-                inner.set(&[(DISK, inner.bytes(&disk)?)])?;
-                disk
-            }
-        };
-        Ok(Self(Arc::new(inner)))
+        let disk = Arc::new(Disk::open(path)?);
+        let shared = Shared { tail: Tail::new(disk.last()?), vote: None };
+        let ahead = watch::Sender::new(Ahead::default());
+        let writer = Writer::start(Arc::clone(&disk), ahead.clone())?;
+        Ok(Self { disk, writer, shared: Arc::new(Mutex::new(shared)), ahead })
     }
 
     /// The number of this disk.
     pub(crate) fn disk(&self) -> u64 {
-        self.0.disk
+        self.disk.number
     }
 
     /// Whether others said that this member was removed.
     pub(crate) fn is_removed(&self) -> Result<bool, LogError> {
-        Ok(self.0.get(REMOVED)?.unwrap_or(false))
+        Ok(self.disk.get(REMOVED)?.unwrap_or(false))
     }
 
     /// Remembers that this member was removed. Blocks.
     pub(crate) fn set_removed(&self) -> Result<(), LogError> {
-        self.0.set(&[(REMOVED, self.0.bytes(&true)?)])
+        self.disk.set(&[(REMOVED, self.disk.bytes(&true)?)])
     }
 
     /// The newest snapshot.
     pub(crate) fn snapshot(&self) -> Result<Option<Stored>, LogError> {
-        Ok(self.0.get(META)?.zip(self.0.get_raw(SNAPSHOT)?))
+        Ok(self.disk.get(META)?.zip(self.disk.get_raw(SNAPSHOT)?))
     }
 
     /// The state that the newest snapshot holds.
     pub(crate) fn state(&self) -> Result<State, LogError> {
         match self.snapshot()? {
-            Some((_, bytes)) => self.0.parse(&bytes),
+            Some((_, bytes)) => self.disk.parse(&bytes),
             None => Ok(State::default()),
         }
     }
 
     /// Writes a snapshot in place of the one before. Blocks.
     pub(crate) fn set_snapshot(&self, meta: &SnapshotMeta<Member, ()>, state: &[u8]) -> Result<(), LogError> {
-        self.0.set(&[(META, self.0.bytes(meta)?), (SNAPSHOT, state.to_vec())])
+        self.disk.set(&[(META, self.disk.bytes(meta)?), (SNAPSHOT, state.to_vec())])
     }
 
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Inner) -> Result<T, LogError> + Send + 'static,
-    ) -> Result<T, LogError> {
-        let inner = Arc::clone(&self.0);
-        let path = self.0.path.clone();
-        tokio::task::spawn_blocking(move || work(&inner)).await.unwrap_or(Err(LogError::BrokeOff { path }))
-    }
-}
-
-impl Inner {
-    fn failed(&self, source: redb::Error) -> LogError {
-        LogError::Database { path: self.path.clone(), source: Box::new(source) }
-    }
-
-    fn bytes(&self, value: &impl Serialize) -> Result<Vec<u8>, LogError> {
-        postcard::to_stdvec(value).map_err(|source| LogError::Damaged { path: self.path.clone(), source })
-    }
-
-    fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, LogError> {
-        postcard::from_bytes(bytes).map_err(|source| LogError::Damaged { path: self.path.clone(), source })
-    }
-
-    fn get_raw(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            match self.database.begin_read()?.open_table(VALUES) {
-                Err(TableError::TableDoesNotExist(_)) => Ok(None),
-                table => Ok(table?.get(name)?.map(|value| value.value().to_vec())),
-            }
-        };
-        read().map_err(|e| self.failed(e))
-    }
-
-    fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, LogError> {
-        self.get_raw(name)?.map(|bytes| self.parse(&bytes)).transpose()
-    }
-
-    fn set(&self, values: &[(&str, Vec<u8>)]) -> Result<(), LogError> {
-        let write = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
-            {
-                let mut table = write.open_table(VALUES)?;
-                for (name, value) in values {
-                    table.insert(*name, value.as_slice())?;
-                }
-            }
-            write.commit()?;
-            Ok(())
-        };
-        write().map_err(|e| self.failed(e))
-    }
-
-    fn last(&self) -> Result<Option<LogId>, LogError> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            match self.database.begin_read()?.open_table(ENTRIES) {
-                Err(TableError::TableDoesNotExist(_)) => Ok(None),
-                table => Ok(table?.last()?.map(|(_, bytes)| bytes.value().to_vec())),
-            }
-        };
-        let last = read().map_err(|e| self.failed(e))?;
-        last.map(|bytes| self.parse::<RaftEntry>(&bytes).map(|entry| entry.log_id)).transpose()
-    }
-
-    fn range(&self, range: impl RangeBounds<u64>, bytes_max: usize) -> Result<Vec<RaftEntry>, LogError> {
-        let bounds = (range.start_bound().cloned(), range.end_bound().cloned());
-        if let (Bound::Included(from), Bound::Excluded(to)) = bounds
-            && from >= to
-        {
-            return Ok(Vec::new());
+    /// Waits until the disk has everything up to here.
+    pub(crate) async fn stored(&self, index: u64) -> Result<(), LogError> {
+        if self.ahead.borrow().has_stored(index) {
+            return Ok(());
         }
-        let read = || -> Result<Vec<Vec<u8>>, redb::Error> {
-            let table = match self.database.begin_read()?.open_table(ENTRIES) {
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                table => table?,
-            };
-            let (mut found, mut total) = (Vec::new(), 0usize);
-            for row in table.range::<u64>(bounds)? {
-                let bytes = row?.1.value().to_vec();
-                total = total.saturating_add(bytes.len());
-                if total > bytes_max && !found.is_empty() {
-                    break;
-                }
-                found.push(bytes);
-            }
-            Ok(found)
-        };
-        let rows = read().map_err(|e| self.failed(e))?;
-        rows.iter().map(|bytes| self.parse(bytes)).collect()
+        let path = || self.disk.path.clone();
+        let mut ahead = self.ahead.subscribe();
+        let over = ahead.wait_for(|ahead| ahead.has_stored(index) || ahead.broken.is_some()).await;
+        let ahead = over.map_err(|_| LogError::BrokeOff { path: path() })?;
+        match &ahead.broken {
+            Some(why) if !ahead.has_stored(index) => Err(LogError::Stopped { path: path(), why: why.clone() }),
+            _ => Ok(()),
+        }
     }
 
-    fn append(&self, entries: &[RaftEntry]) -> Result<(), LogError> {
-        let rows: Vec<(u64, Vec<u8>)> =
-            entries.iter().map(|e| Ok((e.log_id.index, self.bytes(e)?))).collect::<Result<_, LogError>>()?;
-        self.write(|table| {
-            for (index, bytes) in &rows {
-                table.insert(*index, bytes.as_slice())?;
-            }
-            Ok(())
-        })
+    /// As much of what a majority has as the disk here has too.
+    pub(crate) fn stored_of(&self, committed: Option<LogId>) -> Option<LogId> {
+        self.ahead.borrow().stored_of(committed)
     }
 
-    fn write(
-        &self,
-        change: impl Fn(&mut redb::Table<'_, u64, &'static [u8]>) -> Result<(), redb::Error>,
-    ) -> Result<(), LogError> {
-        let write = || -> Result<(), redb::Error> {
-            let write = self.database.begin_write()?;
-            change(&mut write.open_table(ENTRIES)?)?;
-            write.commit()?;
-            Ok(())
+    /// Whether the disk has failed, or hangs.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.ahead.borrow().is_stuck(PATIENCE)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_none_ahead_or_is_broken(&self) -> bool {
+        let ahead = self.ahead.borrow();
+        ahead.first().is_none() || ahead.broken.is_some()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether entries may be sent before they are written: those of requests, of the term that this member leads.
+    fn may_run_ahead(&self, entries: &[RaftEntry], bytes: usize) -> bool {
+        let Some(vote) = self.shared().vote.filter(|vote| vote.committed) else { return false };
+        let leader = vote.leader_id;
+        leader.node_id.disk() == self.disk.number
+            && entries
+                .iter()
+                .all(|entry| entry.log_id.leader_id == leader && matches!(entry.payload, EntryPayload::Normal(_)))
+            && self.ahead.borrow().has_room(entries.len(), bytes)
+    }
+
+    /// Takes entries in, and writes them before that is over unless they may run ahead.
+    pub(crate) async fn append_all(&self, entries: Vec<RaftEntry>) -> Result<(), LogError> {
+        let row = |entry: &RaftEntry| Ok((entry.log_id.index, self.disk.bytes(entry)?));
+        let rows: Vec<Row> = entries.iter().map(row).collect::<Result<_, LogError>>()?;
+        let Some((first, _)) = rows.first() else { return Ok(()) };
+        let (first, count, bytes) = (*first, rows.len(), rows.iter().map(|(_, bytes)| bytes.len()).sum());
+        let sizes: Vec<usize> = rows.iter().map(|(_, bytes)| bytes.len()).collect();
+        let sized = entries.iter().cloned().zip(sizes);
+        if self.may_run_ahead(&entries, bytes) {
+            let place = self.writer.place().await?;
+            let mut shared = self.shared();
+            let before = shared.tail.last();
+            self.ahead.send_modify(|ahead| ahead.push(first, count, bytes, before));
+            let first_ahead = self.ahead.borrow().first();
+            shared.tail.extend(sized, first_ahead);
+            place.take(move |disk| disk.append(&rows));
+        } else {
+            self.writer.carry_out(move |disk| disk.append(&rows)).await?;
+            self.shared().tail.extend(sized, None);
+        }
+        Ok(())
+    }
+
+    fn range(&self, from: u64, to: u64, max: usize) -> Result<Vec<RaftEntry>, LogError> {
+        let (kept, split) = {
+            let tail = &self.shared().tail;
+            let split = tail.first().unwrap_or(u64::MAX).max(from).min(to);
+            (tail.range(split, to), split)
         };
-        write().map_err(|e| self.failed(e))
+        let (mut found, mut total) = (Vec::new(), 0usize);
+        if from < split {
+            let (older, bytes) = self.disk.range(from, split, max)?;
+            found = older;
+            match bytes {
+                Some(bytes) => total = bytes,
+                None => return Ok(found),
+            }
+        }
+        for (entry, bytes) in kept {
+            total = total.saturating_add(bytes);
+            if total > max && !found.is_empty() {
+                break;
+            }
+            found.push(entry);
+        }
+        Ok(found)
     }
 }
 
@@ -261,11 +254,21 @@ impl RaftLogReader<Types> for Log {
         &mut self,
         range: RB,
     ) -> Result<Vec<RaftEntry>, StorageError> {
-        self.0.range(range, usize::MAX).map_err(|e| IoError::read_logs(&e).into())
+        let from = match range.start_bound() {
+            Bound::Included(from) => *from,
+            Bound::Excluded(before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(last) => last.saturating_add(1),
+            Bound::Excluded(to) => *to,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.range(from, to, usize::MAX).map_err(|e| IoError::read_logs(&e).into())
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, StorageError> {
-        self.0.range(start..end, SEND_BYTES_MAX).map_err(|e| IoError::read_logs(&e).into())
+        self.range(start, end, SEND_BYTES_MAX).map_err(|e| IoError::read_logs(&e).into())
     }
 }
 
@@ -273,9 +276,8 @@ impl RaftLogStorage<Types> for Log {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
-        let purged = self.0.get::<LogId>(PURGED).map_err(|e| IoError::read_logs(&e))?;
-        let last = self.0.last().map_err(|e| IoError::read_logs(&e))?;
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last.or(purged) })
+        let purged = self.disk.get::<LogId>(PURGED).map_err(|e| IoError::read_logs(&e))?;
+        Ok(LogState { last_purged_log_id: purged, last_log_id: self.shared().tail.last() })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -284,12 +286,18 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Vote<Member>) -> Result<(), StorageError> {
         let vote = *vote;
-        let saved = self.blocking(move |log| log.set(&[(VOTE, log.bytes(&vote)?)])).await;
-        saved.map_err(|e| IoError::write_vote(&e).into())
+        let saved = self.writer.carry_out(move |disk| disk.set(&[(VOTE, disk.bytes(&vote)?)])).await;
+        saved.map_err(|e| IoError::write_vote(&e))?;
+        self.shared().vote = Some(vote);
+        Ok(())
     }
 
+    /// The vote, without the word that a majority gave it to this member itself: openraft would have it lead again at
+    /// once, and give numbers of entries that it forgot to others.
     async fn read_vote(&mut self) -> Result<Option<Vote<Member>>, StorageError> {
-        self.0.get(VOTE).map_err(|e| IoError::read_vote(&e).into())
+        let vote: Option<Vote<Member>> = self.disk.get(VOTE).map_err(|e| IoError::read_vote(&e))?;
+        let mine = |vote: &Vote<Member>| vote.leader_id.node_id.disk() == self.disk.number;
+        Ok(vote.map(|vote| Vote { committed: vote.committed && !mine(&vote), ..vote }))
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), StorageError>
@@ -297,8 +305,7 @@ impl RaftLogStorage<Types> for Log {
         I: IntoIterator<Item = RaftEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries: Vec<RaftEntry> = entries.into_iter().collect();
-        match self.blocking(move |log| log.append(&entries)).await {
+        match self.append_all(entries.into_iter().collect()).await {
             Ok(()) => {
                 callback.log_io_completed(Ok(()));
                 Ok(())
@@ -312,17 +319,21 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        let cut = move |log: &Inner| log.write(|table| Ok(table.retain(|index, _| index < log_id.index)?));
-        self.blocking(cut).await.map_err(|e| IoError::write_logs(&e).into())
+        let from = log_id.index;
+        let cut = async {
+            self.writer.carry_out(move |disk| disk.truncate(from)).await?;
+            let last = self.disk.last()?;
+            self.shared().tail.truncate(from, last);
+            Ok(())
+        };
+        cut.await.map_err(|e: LogError| IoError::write_logs(&e).into())
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        // What was purged is said first: entries that are there beside it do no harm.
-        let cut = move |log: &Inner| {
-            log.set(&[(PURGED, log.bytes(&log_id)?)])?;
-            log.write(|table| Ok(table.retain_in(..=log_id.get_log_id().index, |_, _| false)?))
-        };
-        self.blocking(cut).await.map_err(|e| IoError::write_logs(&e).into())
+        let cut = self.writer.carry_out(move |disk| disk.purge(log_id)).await;
+        cut.map_err(|e| IoError::write_logs(&e))?;
+        self.shared().tail.purge(log_id);
+        Ok(())
     }
 }
 
@@ -330,3 +341,6 @@ impl RaftLogStorage<Types> for Log {
 pub(crate) fn packed(meta: SnapshotMeta<Member, ()>, bytes: Vec<u8>) -> Snapshot<Types> {
     Snapshot { meta, snapshot: Box::new(Cursor::new(bytes)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,6 +164,10 @@ impl RaftStateMachine<Types> for Machine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<RaftEntry> = entries.into_iter().collect();
+        if let Some(last) = entries.last() {
+            // A majority may have entries that this leader's own disk has not.
+            self.log.stored(last.log_id.index).await.map_err(|e| IoError::apply(last.log_id, &e))?;
+        }
         let mut answers = Vec::with_capacity(entries.len());
         for entry in entries {
             let log_id = entry.log_id;

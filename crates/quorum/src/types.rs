@@ -30,6 +30,11 @@ impl Member {
     pub(crate) const fn key(&self) -> NodeId {
         NodeId::from_bytes(self.key)
     }
+
+    /// The number of its disk.
+    pub(crate) const fn disk(&self) -> u64 {
+        self.disk
+    }
 }
 
 impl fmt::Display for Member {

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod change;
-mod chaos;
 mod faults;
 mod fuzz;
 mod rig;

@@ -1,4 +1,5 @@
-//! Partitions, loss, kills and restarts at random, and a history that must be one that a single copy could have had.
+//! Partitions, loss, kills, restarts, disks that hang, and crashes that forget what was not yet on them, at random; and a
+//! history that must be one that a single copy could have had.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 use failover::{Answer, Epoch, FenceProof, Phase, Request, Span};
 use protocols::control::LeaseError;
 use protocols::{EntryHash, entry::Head};
-use quorum::{EnterError, Ledger as _, Unfit, Views};
 
-use crate::rig::{Rig, SOON, cluster, id};
+use super::rig::{Rig, SOON, cluster, id};
+use super::{MEMBERS, crash};
+use crate::log::gate::{self, Gate};
+use crate::{EnterError, Ledger as _, Unfit, Views};
 
-const MEMBERS: [u8; 3] = [1, 2, 3];
 /// How long everything goes wrong at least; longer until enough happened in spite of it.
 const TROUBLE: Duration = Duration::from_secs(12);
 /// How many grants and entries are enough.
@@ -147,7 +149,7 @@ async fn trouble(rig: &Rig, enough: impl Fn() -> bool) {
         let victim = MEMBERS[rig.net.roll(3) as usize];
         let others: Vec<_> = MEMBERS.into_iter().filter(|n| *n != victim).map(id).collect();
         let pause = Duration::from_millis(300 + rig.net.roll(1500));
-        match rig.net.roll(4) {
+        match rig.net.roll(6) {
             0 => {
                 rig.kill(victim).await;
                 tokio::time::sleep(pause).await;
@@ -158,6 +160,22 @@ async fn trouble(rig: &Rig, enough: impl Fn() -> bool) {
                 tokio::time::sleep(pause).await;
             }
             2 => {
+                gate::set(&rig.path(victim), Gate::Held);
+                tokio::time::sleep(pause).await;
+                gate::set(&rig.path(victim), Gate::Open);
+            }
+            3 => {
+                // Sent to one of the others, or to both, and then forgotten.
+                if rig.net.roll(2) == 0 {
+                    rig.net.cut(&[id(victim)], &others[..1]);
+                }
+                gate::set(&rig.path(victim), Gate::Held);
+                tokio::time::sleep(pause / 3).await;
+                crash(rig, victim).await;
+                tokio::time::sleep(pause / 3).await;
+                rig.open(victim).await;
+            }
+            4 => {
                 rig.net.cut(&[id(victim)], &others[..1]);
                 tokio::time::sleep(pause).await;
             }
