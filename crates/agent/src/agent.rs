@@ -1,33 +1,30 @@
 //! The agent itself: what it holds, how it is opened, what runs.
 
+mod taking;
+mod whereabouts;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use protocols::control::{Locate, TAIL_BATCH_BYTES_MAX, TAIL_BATCH_MAX};
-use protocols::entry::{Head, Role, Verb};
+use protocols::entry::Verb;
 use protocols::record::VerifiedRecord;
-use protocols::store::{Ledger, LedgerError, RecordBook, Store, StoreError, Tail, Values};
+use protocols::store::{Ledger, LedgerError, RecordBook, Store, StoreError, Values};
 use protocols::ticket::InviteSecret;
-use protocols::{FleetState, Millis, Name, NodeId, PeerAddr, SecretKey, SignedEntry, Ticket, alpn};
+use protocols::{FleetState, Millis, Name, NodeId, SecretKey, Ticket, alpn};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::failover::Drivers;
 use crate::fetcher::Fetcher;
-use crate::gossip::{MAIL_MAX, Mail, ends_the_alarm};
+use crate::gossip::{MAIL_MAX, Mail};
 use crate::hands::Hands;
-use crate::hands::wire::{ENTRIES_BYTES_MAX, ENTRIES_MAX};
 use crate::reports::Facts;
-use crate::sync::ANSWER_DEADLINE;
 use crate::uplink::Uplink;
 use crate::witness::Witness;
-use crate::witness::weigh::refused_at;
 
-/// How many coordinators are asked where a node is while none serves this agent.
-const LOCATE_ASKED_MAX: usize = 4;
+use whereabouts::learn_places;
 
 /// Where the time comes from: the system's clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
@@ -283,120 +280,6 @@ impl Agent {
         me.is_some_and(|m| state.may_on(peer, Verb::Read, m.name.as_str(), &m.labels, (self.options.clock)()))
     }
 
-    /// Takes what came by a coordinator's document: one entry or the newest head. It is as good as any other road.
-    pub fn ingest(&self, key: &str, value: &Bytes) {
-        if key == "head" {
-            if let Ok(head) = postcard::from_bytes::<Head>(value) {
-                self.hinted.fetch_max(head.seq, Ordering::Relaxed);
-                if self.head().is_none_or(|h| h.seq < head.seq) {
-                    self.behind.notify_one();
-                }
-            }
-            return;
-        }
-        let Ok(entry) = postcard::from_bytes::<SignedEntry>(value) else { return };
-        let Ok(verified) = entry.verify() else { return };
-        let next = self.head().map_or(0, |h| h.seq + 1);
-        self.heard_of_author(&verified);
-        if verified.seq() == next
-            && next > 0
-            && let Err(error) = self.append(vec![verified.signed().clone()])
-        {
-            tracing::warn!(%error, "an entry from a document was refused");
-        }
-    }
-
-    /// Only an entry by somebody with rights says anything about how far the ledger goes.
-    fn heard_of_author(&self, entry: &protocols::VerifiedEntry) {
-        let known = self.state().is_some_and(|s| s.knows(entry.entry().author));
-        if known {
-            self.heard_of(entry.seq());
-        }
-    }
-
-    /// Somebody spoke of this entry: until it is here, nothing older is acted on.
-    pub(crate) fn heard_of(&self, seq: u64) {
-        self.newest.send_if_modified(|newest| {
-            let more = seq > *newest;
-            *newest = (*newest).max(seq);
-            more
-        });
-        if self.head().is_none_or(|h| h.seq < seq) {
-            self.behind.notify_one();
-        }
-    }
-
-    /// A coordinator that was connected just now says how far it is. What others claimed before holds no longer: one
-    /// that lied must not keep the node from acting for ever.
-    pub(crate) fn welcomed(&self, seq: u64) {
-        self.hinted.store(0, Ordering::Relaxed);
-        self.newest.send_if_modified(|newest| std::mem::replace(newest, seq) != seq);
-    }
-
-    /// Whether it is worth a question whether there are entries that are not here.
-    pub(crate) fn may_lack(&self) -> bool {
-        let hinted = self.hinted.load(Ordering::Relaxed);
-        !self.caught_up() || self.head().is_none_or(|h| h.seq < hinted)
-    }
-
-    pub(crate) fn head(&self) -> Option<Head> {
-        self.state.borrow().as_ref().map(|s| s.head())
-    }
-
-    /// Entries from `from` on, a bounded number of them, for the hands.
-    pub(crate) fn entries(&self, from: u64) -> Result<Vec<SignedEntry>, StoreError> {
-        lock(&self.ledger).range(from, ENTRIES_MAX, ENTRIES_BYTES_MAX)
-    }
-
-    /// Entries after a place, a bounded number of them, for a coordinator.
-    pub(crate) fn tail(&self, after: Option<Head>) -> Result<Option<Tail>, StoreError> {
-        lock(&self.ledger).tail(after, TAIL_BATCH_MAX, TAIL_BATCH_BYTES_MAX)
-    }
-
-    /// Founds the ledger or appends to it, and lets everybody know.
-    pub(crate) fn append(&self, mut entries: Vec<SignedEntry>) -> Result<(), TakeError> {
-        let mut ledger = lock(&self.ledger);
-        if let Some(alarm) = self.witness.alarm() {
-            let ends = ledger.state().is_some_and(|state| ends_the_alarm(state, &entries, &alarm.accused));
-            if !ends {
-                return Err(TakeError::Refusing(alarm.why));
-            }
-            self.witness.stand_down().map_err(LedgerError::from)?;
-            tracing::warn!("an admin took the accused coordinator away: entries are taken again");
-        }
-        if ledger.state().is_none() && !entries.is_empty() {
-            ledger.found(entries.remove(0), self.options.ticket.fleet)?;
-        }
-        let mut result = ledger.append(entries);
-        if let Err(LedgerError::Fork { seq, ours, theirs }) = &result {
-            match refused_at(&ledger, *seq, theirs) {
-                // Anybody of the fleet can sign something for a place that is taken. Only what could have stood there
-                // proves anything.
-                Some(refusal) => result = Err(LedgerError::Refused { seq: *seq, refusal }),
-                None => {
-                    let (ours, theirs) = (ours.hash(), theirs.hash());
-                    tracing::error!(seq, %ours, %theirs, "the coordinator's history is split: ours is kept");
-                    self.split.store(true, Ordering::Relaxed);
-                }
-            }
-        }
-        // Entries before a refused one were kept.
-        let state = ledger.state().cloned();
-        drop(ledger);
-        let before = self.state.borrow().as_ref().map(|s| s.head());
-        if let Some(state) = state.filter(|s| Some(s.head()) != before) {
-            learn_places(self.uplink.as_ref(), &state);
-            self.state.send_replace(Some(state));
-            self.uplink.recheck();
-        }
-        Ok(result.map(|_| ())?)
-    }
-
-    /// Reads the ledger.
-    pub(crate) fn with_ledger<T>(&self, read: impl FnOnce(&Ledger) -> T) -> T {
-        read(&lock(&self.ledger))
-    }
-
     pub(crate) fn set_split(&self) {
         self.split.store(true, Ordering::Relaxed);
     }
@@ -407,51 +290,9 @@ impl Agent {
         }
     }
 
-    /// Whether everything that any coordinator spoke of is here.
-    pub(crate) fn caught_up(&self) -> bool {
-        self.head().is_some_and(|h| h.seq >= *self.newest.borrow())
-    }
-
     /// Whether this node is a member, as far as it knows.
     pub fn is_member(&self) -> bool {
         self.state().is_some_and(|s| s.is_agent(self.id()))
-    }
-
-    /// The coordinators to try, those of the ledger first.
-    pub(crate) fn coordinators(&self) -> Vec<NodeId> {
-        let mut ids: Vec<NodeId> =
-            self.state().map(|s| s.with_role(Role::Coordinator).map(|(id, _)| id).collect()).unwrap_or_default();
-        let revoked = |id: &NodeId| self.state().is_some_and(|s| s.revoked().contains_key(id));
-        for c in &self.options.ticket.coordinators {
-            if !ids.contains(&c.id) && !revoked(&c.id) {
-                ids.push(c.id);
-            }
-        }
-        // Those with an address first: of the others only a lookup could tell where they are.
-        let state = self.state();
-        let placed =
-            |id: &NodeId| state.as_ref().is_some_and(|s| s.members().get(id).is_some_and(|m| m.place.is_some()));
-        ids.sort_by_key(|id| !placed(id) && !self.options.ticket.coordinators.iter().any(|c| c.id == *id));
-        ids
-    }
-
-    /// Asks the coordinator where a node is. Where none serves this agent, those are asked that keep it off: one whose
-    /// history is split still says where others are, and these are who can tell that it is.
-    pub async fn locate(&self, node: NodeId) -> Option<PeerAddr> {
-        let connected = *self.coordinator.borrow();
-        let asked = match connected {
-            Some(coordinator) => vec![coordinator],
-            // To ask another coordinator where a coordinator is, that one would have to be found first.
-            None if self.state().is_some_and(|state| state.is_coordinator(node)) => Vec::new(),
-            None => self.coordinators(),
-        };
-        for coordinator in asked.into_iter().filter(|c| *c != node).take(LOCATE_ASKED_MAX) {
-            let answer = self.uplink.control(coordinator).rpc(Locate(node));
-            if let Ok(Ok(Ok(Some(found)))) = tokio::time::timeout(ANSWER_DEADLINE, answer).await {
-                return Some(found);
-            }
-        }
-        None
     }
 
     pub(crate) fn invite(&self) -> Option<&InviteSecret> {
@@ -464,16 +305,6 @@ impl Agent {
     /// [`StoreError`].
     pub fn records(&self) -> Result<Vec<VerifiedRecord>, StoreError> {
         Ok(self.book.all()?.into_iter().filter_map(|r| r.verify().ok()).collect())
-    }
-}
-
-/// Remembers where coordinators say they are; what was known before stays known.
-fn learn_places(uplink: &dyn Uplink, state: &FleetState) {
-    for (id, member) in state.with_role(Role::Coordinator) {
-        if let Some(place) = &member.place {
-            let relay = place.relay.as_ref().map(|r| r.url.clone());
-            uplink.learn(PeerAddr { id, addrs: place.addrs.clone(), relay });
-        }
     }
 }
 
