@@ -9,8 +9,10 @@ mod begin;
 mod health;
 mod place;
 mod resume;
+mod room;
 mod start;
 mod stop;
+mod strangers;
 mod sync;
 
 use std::fmt;
@@ -22,6 +24,7 @@ use protocols::SecretKey;
 use scores::DeviceError;
 use scores::workload::Hold;
 
+use room::Room;
 pub use start::Acks;
 
 use super::config::{self, State};
@@ -40,6 +43,7 @@ pub struct Instance {
     held: std::path::PathBuf,
     /// The node's keys, which passwords are sealed to.
     keys: Arc<[SecretKey]>,
+    room: Arc<Mutex<Room>>,
 }
 
 impl fmt::Debug for Instance {
@@ -74,6 +78,7 @@ impl Instance {
             state: Mutex::new(state),
             held: kept.join(HELD),
             keys: Arc::new([]),
+            room: Arc::default(),
         };
         instance.configure(|_| {})?;
         Ok(instance)
@@ -104,6 +109,10 @@ impl Instance {
         if self.hold.is_running().await? {
             self.reload().await?;
             let session = self.session().await?;
+            if let Err(error) = self.part_from_strangers(&session).await {
+                // A primary tries again.
+                tracing::warn!(error = scores::chain(&error), "who receives could not be looked at");
+            }
             if !Self::in_recovery(&session).await? {
                 self.make_roles(&session).await?;
             } else if raised {
@@ -161,9 +170,13 @@ impl Instance {
     /// How it stands, on a line.
     pub fn describe(&self) -> String {
         let state = self.state();
-        match &state.upstream {
+        let text = match &state.upstream {
             Some(upstream) => format!("follows {} on timeline {}", upstream.node, state.timeline),
             None => format!("on timeline {}, acknowledges by {}", state.timeline, state.sync.setting()),
+        };
+        match self.lacks_room() {
+            Some(lack) => format!("{lack}; {text}"),
+            None => text,
         }
     }
 

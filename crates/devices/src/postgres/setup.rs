@@ -1,6 +1,6 @@
 //! What an instance is made from, where everything of it is, and the account it runs as.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct Setup {
     pub score: PostgresScore,
     /// This node's name.
     pub me: Name,
+    /// Whom the score's addresses count of, if not of all: one that left the fleet has no say any more.
+    candidates: Option<BTreeSet<Name>>,
 }
 
 impl Setup {
@@ -26,7 +28,13 @@ impl Setup {
     pub fn new(mut score: PostgresScore, me: Name) -> Self {
         score.folder = PostgresScore::folder_of(&score.folder, &me);
         score.tls.folder = PostgresScore::folder_of(&score.tls.folder, &me);
-        Self { score, me }
+        Self { score, me, candidates: None }
+    }
+
+    /// The same, where these alone are candidates, whoever else has an address.
+    #[must_use]
+    pub fn among(self, candidates: impl IntoIterator<Item = Name>) -> Self {
+        Self { candidates: Some(candidates.into_iter().collect()), ..self }
     }
 
     /// Where this node's PostgreSQL listens.
@@ -49,7 +57,8 @@ impl Setup {
 
     /// The other candidates.
     pub fn others(&self) -> BTreeMap<&Name, SocketAddr> {
-        let others = self.score.addresses.iter().filter(|(name, _)| **name != self.me);
+        let counts = |name: &Name| self.candidates.as_ref().is_none_or(|candidates| candidates.contains(name));
+        let others = self.score.addresses.iter().filter(|(name, _)| **name != self.me && counts(name));
         others.map(|(name, address)| (name, *address)).collect()
     }
 

@@ -226,7 +226,7 @@ impl Workload for Postgres {
 fn setup(parts: &WorkloadParts) -> Result<Setup, DeviceError> {
     let score: PostgresScore = score::parse(&parts.payload)
         .map_err(|error| DeviceError::permanent(format!("open {}", parts.cluster)).because(error))?;
-    Ok(Setup::new(score, parts.me.name.clone()))
+    Ok(Setup::new(score, parts.me.name.clone()).among(parts.peers.values().cloned()))
 }
 
 /// How long to wait for an address that is taken.

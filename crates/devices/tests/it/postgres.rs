@@ -6,6 +6,7 @@ mod follow;
 mod gate;
 mod resume;
 mod roles;
+mod room;
 mod route;
 mod sync;
 mod tls;

@@ -21,12 +21,18 @@ impl Instance {
     }
 
     async fn fails(&self) -> String {
-        let mut failures = 0;
+        let (mut failures, mut beats) = (0, 0_u64);
         let mut session = None;
         loop {
             sleep(EVERY).await;
+            beats = beats.wrapping_add(1);
             match self.beat(&mut session).await {
-                Ok(()) => failures = 0,
+                Ok(()) => {
+                    failures = 0;
+                    if let Some(open) = session.as_ref().filter(|_| beats.is_multiple_of(LOOK_AROUND)) {
+                        self.look_around(open).await;
+                    }
+                }
                 Err(error) => {
                     session = None;
                     failures += 1;
@@ -35,6 +41,13 @@ impl Instance {
                     }
                 }
             }
+        }
+    }
+
+    /// What is no illness: somebody may have been let in just before the declaration changed.
+    async fn look_around(&self, session: &Session) {
+        if let Err(error) = self.part_from_strangers(session).await {
+            tracing::debug!(error = scores::chain(&error), "who receives could not be looked at");
         }
     }
 
@@ -59,5 +72,7 @@ impl Instance {
 const EVERY: Duration = Duration::from_secs(1);
 /// How long it may take.
 const WITHIN: Duration = Duration::from_secs(5);
+/// After how many writes it is looked what else there is to know.
+const LOOK_AROUND: u64 = 10;
 /// How many must fail in a row.
 const FAILURES: u32 = 3;

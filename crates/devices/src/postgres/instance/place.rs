@@ -123,6 +123,7 @@ impl Instance {
     ///
     /// Nothing is told when it takes long: it is asked often.
     pub async fn progress(&self) -> Option<Place> {
+        self.look_for_room();
         tokio::time::timeout(SOON, self.place_now()).await.ok().flatten()
     }
 

@@ -184,3 +184,32 @@ async fn a_copy_that_is_lost_is_made_anew_and_never_out_of_nothing() {
     .await;
     assert!(!a.folder.join("data.new").exists() && !a.folder.join("data.old").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_candidate_any_more_receives_nothing_more() {
+    if !testkit::require("who_is_no_candidate_any_more_receives_nothing_more", TOOLS) {
+        return;
+    }
+    let cluster = Cluster::new(&["a", "b", "c"]).await;
+    let (a, b, c) = (cluster.node("a"), cluster.node("b"), cluster.node("c"));
+    a.start(1, None).await;
+    b.attach(a, 1).await;
+    c.attach(a, 1).await;
+    let receive = "SELECT string_agg(application_name, ' ' ORDER BY application_name) FROM pg_stat_replication";
+    a.says(receive, "b c").await;
+
+    // As when it was removed from the fleet: the others go on, and it does not come back.
+    let remaining = || ["a", "c"].map(|name| name.parse().unwrap());
+    a.instance.reconfigure(cluster.setup("a").among(remaining())).await.unwrap();
+    a.says(receive, "c").await;
+    rows(&a.session().await, "CREATE TABLE secret (n int)").await.unwrap();
+    c.says("SELECT count(*) FROM pg_class WHERE relname = 'secret'", "1").await;
+    let error = b.instance.attach(&a.name, Epoch(1)).await.unwrap_err();
+    assert!(scores::chain(&error).contains("authentication failed"), "{}", scores::chain(&error));
+    assert_eq!(b.ask("SELECT count(*) FROM pg_class WHERE relname = 'secret'").await, ["0"]);
+
+    // It is one again.
+    a.instance.reconfigure(cluster.setup("a")).await.unwrap();
+    a.says(receive, "b c").await;
+    b.says("SELECT count(*) FROM pg_class WHERE relname = 'secret'", "1").await;
+}
