@@ -64,6 +64,7 @@ pub struct Drivers {
     /// What was withdrawn, and is about to end.
     ending: Mutex<BTreeMap<ClusterName, JoinHandle<()>>>,
     kept: watch::Sender<BTreeMap<ClusterName, kept::State>>,
+    quits: CancellationToken,
 }
 
 struct Running {
@@ -100,7 +101,7 @@ impl Drivers {
     /// Drives nothing yet.
     pub fn new(options: DriversOptions) -> Arc<Self> {
         let (running, ending) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { options, running, ending, kept: watch::Sender::default() })
+        Arc::new(Self { options, running, ending, kept: watch::Sender::default(), quits: CancellationToken::new() })
     }
 
     /// The topology that scores with one writer are played on, by these drivers.
@@ -127,6 +128,7 @@ impl Drivers {
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
+        self.quits.cancel();
         let all = std::mem::take(&mut *lock(&self.running));
         for running in all.values() {
             running.stop.cancel();
@@ -154,7 +156,7 @@ impl Drivers {
         {
             let mut running = lock(&self.running);
             let unwanted = |name: &ClusterName, running: &Running| {
-                wanted.get(name).is_none_or(|cluster| cluster.kind != running.kind) && !unclear.contains(name)
+                wanted.get(name).is_none_or(|cluster| cluster.kind != running.kind) && !unclear.contains_key(name)
             };
             let names: Vec<ClusterName> = running
                 .iter()
@@ -186,7 +188,7 @@ impl Drivers {
         }
         self.kept.send_if_modified(|now| {
             // What is declared and cannot be made sense of goes on as it was.
-            let before = now.iter().filter(|(name, _)| unclear.contains(*name));
+            let before = now.iter().filter(|(name, _)| unclear.contains_key(*name));
             kept.extend(before.map(|(name, state)| (name.clone(), state.clone())));
             let changed = *now != kept;
             *now = kept;
@@ -249,6 +251,7 @@ impl Drivers {
             report: told,
             stop: stop.clone(),
             withdrawn: withdrawn.clone(),
+            quits: self.quits.clone(),
         };
         let driver = driver::Driver::open(parts).await?;
         let task = tokio::spawn(driver.run(notes));

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use protocols::control::SubmitError;
 use protocols::entry::{Publish, Verb};
-use protocols::{Body, FleetState, Kind, Millis, NodeId, VerifiedEntry};
+use protocols::{Body, FleetState, Kind, Millis, NodeId, Refusal, VerifiedEntry};
+use scores::failover::candidates_exist;
 
 /// How far an author's clock may be from the coordinator's. Expiries are measured in the times that authors state, so one
 /// author far ahead would run out everybody's invites.
@@ -55,14 +56,20 @@ pub fn admit(
         let name = state.admins().get(&e.author).map(|a| a.name.clone());
         return match name {
             Some(who) => {
-                Err(protocols::Refusal::NotAllowed { who, what: format!("{verb} any more: the right has expired") }
-                    .into())
+                Err(Refusal::NotAllowed { who, what: format!("{verb} any more: the right has expired") }.into())
             }
             None => Ok(()),
         };
     }
     match &e.body {
-        Body::Publish(publish) => check_capable(state, kinds, publish),
+        Body::Publish(publish) => {
+            check_capable(state, kinds, publish)?;
+            // A name that nobody has would leave the cluster without settings, or with one candidate less than meant.
+            candidates_exist(state, publish).map_err(|error| {
+                let field = "succession.candidates".to_owned();
+                SubmitError::Refused(Refusal::Invalid { field, why: error.to_string() })
+            })
+        }
         _ => Ok(()),
     }
 }

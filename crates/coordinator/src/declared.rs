@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use failover::{Answer, Attempt, Author, ClusterName, Refusal, Request, Settings};
+use failover::{Answer, Attempt, Author, ClusterName, Phase, Refusal, Request, Settings};
 use protocols::control::LeaseError;
 use quorum::{Ask, Views};
 use scores::failover::declared;
@@ -40,6 +40,12 @@ impl Coordinator {
             if configured.get(name).is_some_and(|known| known.settings == cluster.settings && !known.withdrawn) {
                 continue;
             }
+            let begun = configured.get(name).is_some_and(|known| known.begun);
+            if cluster.first_left && !begun {
+                // Who has the data is gone; another one would begin with nothing.
+                tracing::warn!(cluster = %name, "who alone may write first has left the fleet: nobody begins");
+                continue;
+            }
             match self.ask_for(name, Request::Configure(Arc::clone(&cluster.settings))).await? {
                 Ok(_) => tracing::info!(cluster = %name, generation = cluster.generation, "settings are in force"),
                 Err(refusal) => tracing::warn!(cluster = %name, %refusal, "settings are refused"),
@@ -47,7 +53,7 @@ impl Coordinator {
         }
         for (name, known) in configured {
             // What is declared and cannot be made sense of goes on as it was.
-            if known.withdrawn || declared.clusters.contains_key(&name) || declared.unclear.contains(&name) {
+            if known.withdrawn || declared.clusters.contains_key(&name) || declared.unclear.contains_key(&name) {
                 continue;
             }
             match self.ask_for(&name, Request::Withdraw).await? {
@@ -74,8 +80,8 @@ impl Coordinator {
             }
             let last = page.views.last().map(|(name, _)| name.clone());
             found.extend(page.views.into_iter().filter_map(|(name, view)| {
-                let withdrawn = view.withdrawn;
-                Some((name, Known { settings: view.settings?, withdrawn }))
+                let (withdrawn, begun) = (view.withdrawn, view.phase != Phase::Vacant);
+                Some((name, Known { settings: view.settings?, withdrawn, begun }))
             }));
             match last.filter(|_| page.more) {
                 Some(last) => after = Some(last),
@@ -89,6 +95,8 @@ impl Coordinator {
 struct Known {
     settings: Arc<Settings>,
     withdrawn: bool,
+    /// Whether anybody ever held it, or its data are known of.
+    begun: bool,
 }
 
 /// How often what is declared is compared with what is in force, beside each change of the ledger.

@@ -1,22 +1,22 @@
 //! What every declaration of a workload with one writer has in common: who may write, how strictly, how fast; and how the
 //! fleet's state becomes the settings that the coordinators' group decides by.
 
+mod declared;
+mod left;
 mod ports;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use failover::settings::{Candidate, Failback, Promotion, Remote, Rung};
 use failover::{ClusterName, FailoverStrategy, NodeId, Settings, SettingsError, Span, Surroundings, Workload};
-use protocols::state::Declaration;
-use protocols::{FleetState, Kind, Name};
+use protocols::Name;
 use serde::{Deserialize, Serialize};
 
-use crate::postgres::PostgresScore;
-use crate::service::ServiceScore;
-use crate::{Invalid, Score, score};
+use crate::{Invalid, Score};
 
+pub use declared::{Cluster, Declared, cluster_of, clusters, declared, is_failover};
+pub use left::{NoSuchCandidate, candidates_exist, naming};
 pub use ports::{PORTS_MAX, Ports, SWITCH_PORT, SwitchPort};
 pub use times::{Counted, Profile, RungTime, Times};
 
@@ -105,9 +105,27 @@ impl Succession {
     /// # Errors
     /// [`SuccessionError`], which names the numbers.
     pub fn settings(&self, workload: Workload, nodes: &BTreeMap<Name, NodeId>) -> Result<Settings, SuccessionError> {
+        self.settings_without(workload, nodes, &BTreeSet::new())
+    }
+
+    /// The same without the candidates that left the fleet. Fewer standbys hold a write if that many are not left; a lone
+    /// candidate acknowledges by itself, as one that was declared alone does.
+    ///
+    /// # Errors
+    /// [`SuccessionError`]; if all have left, that nobody has the name of the first.
+    pub fn settings_without(
+        &self,
+        workload: Workload,
+        nodes: &BTreeMap<Name, NodeId>,
+        left: &BTreeSet<Name>,
+    ) -> Result<Settings, SuccessionError> {
         let find = |name: &Name| nodes.get(name).copied().ok_or_else(|| SuccessionError::Unknown(name.clone()));
         let mut candidates = Vec::new();
+        let everybody = self.candidates.iter().all(|name| left.contains(name));
         for (place, name) in self.candidates.iter().enumerate() {
+            if left.contains(name) && !everybody {
+                continue;
+            }
             let priority = u8::try_from(self.candidates.len() - place).unwrap_or(u8::MAX);
             candidates.push(Candidate { node: find(name)?, priority });
         }
@@ -117,8 +135,8 @@ impl Succession {
             }
             candidates.extend(nodes.values().map(|node| Candidate { node: *node, priority: 1 }));
         }
-        let first = self.first.as_ref().map(find).transpose()?;
-        self.with(workload, candidates, first)
+        let first = self.first.as_ref().filter(|first| !left.contains(*first)).map(find).transpose()?;
+        self.with(workload, candidates, first, !left.is_empty())
     }
 
     /// Checks what can be checked without knowing the nodes.
@@ -159,6 +177,7 @@ impl Succession {
         workload: Workload,
         candidates: Vec<Candidate>,
         first: Option<NodeId>,
+        some_left: bool,
     ) -> Result<Settings, SuccessionError> {
         let mut settings = self.profile.settings(workload, candidates);
         settings.strategy = self.strategy;
@@ -168,7 +187,8 @@ impl Succession {
             settings.failback = Failback::After(Span::from_secs(seconds.into()));
         }
         if let Some(sync) = self.sync {
-            settings.sync = sync;
+            let standbys = u8::try_from(settings.candidates.len().saturating_sub(1)).unwrap_or(u8::MAX);
+            settings.sync = if some_left { sync.min(standbys) } else { sync };
         }
         if self.strategy == FailoverStrategy::SplitBrainAllowed {
             settings.ladder.clear();
@@ -213,87 +233,6 @@ pub trait FailoverScore: Score {
     fn succession(&self) -> &Succession;
 }
 
-/// A cluster as the ledger declares it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
-    /// The lease's name.
-    pub name: ClusterName,
-    /// The score's language.
-    pub kind: Kind,
-    /// The entry that published it.
-    pub generation: u64,
-    /// The score, as it was signed.
-    pub payload: String,
-    /// The candidates' names.
-    pub names: BTreeMap<NodeId, Name>,
-    /// What the group decides by.
-    pub settings: Arc<Settings>,
-    /// The ports of switches that lead to each candidate, if a silent writer is cut off by them.
-    pub ports: Ports,
-}
-
-/// Whether scores of this kind have one writer.
-pub fn is_failover(kind: &Kind) -> bool {
-    KINDS.iter().any(|(known, _)| known == kind)
-}
-
-/// The cluster that a declaration describes; nothing if it is of another kind.
-pub fn cluster_of(state: &FleetState, declaration: &Declaration) -> Option<Result<Cluster, Invalid>> {
-    let (_, read) = KINDS.iter().find(|(kind, _)| *kind == declaration.kind)?;
-    let nodes = state.targets(declaration).map(|(id, member)| (member.name.clone(), lease_id(id))).collect();
-    Some(read(declaration.payload.get(), &nodes).map(|(name, settings, ports)| {
-        let is_candidate = |id: &NodeId| settings.priority(*id).is_some();
-        let names = nodes.iter().filter(|(_, id)| is_candidate(id)).map(|(name, id)| (*id, name.clone())).collect();
-        Cluster {
-            name,
-            kind: declaration.kind.clone(),
-            generation: declaration.generation,
-            payload: declaration.payload.get().to_owned(),
-            names,
-            settings: Arc::new(settings),
-            ports,
-        }
-    }))
-}
-
-/// Every cluster that the ledger declares and that can be made sense of, the newest publication of each name.
-///
-/// What the leader of the coordinators' group configures: it proposes `Configure` for each cluster whose settings differ
-/// from those in the lease table.
-pub fn clusters(state: &FleetState) -> BTreeMap<ClusterName, Cluster> {
-    declared(state).clusters
-}
-
-/// What the ledger declares about workloads with one writer.
-#[derive(Debug, Clone, Default)]
-pub struct Declared {
-    /// What can be made sense of.
-    pub clusters: BTreeMap<ClusterName, Cluster>,
-    /// What is declared and cannot: a candidate left the fleet, for example. It is not withdrawn by that.
-    pub unclear: BTreeSet<ClusterName>,
-}
-
-/// The same, with what is declared and cannot be made sense of.
-pub fn declared(state: &FleetState) -> Declared {
-    let mut found = Declared::default();
-    for declaration in state.declarations().values() {
-        match cluster_of(state, declaration) {
-            None => {}
-            Some(Ok(cluster)) => {
-                let newer = found.clusters.get(&cluster.name).is_none_or(|known| known.generation < cluster.generation);
-                if newer {
-                    found.clusters.insert(cluster.name.clone(), cluster);
-                }
-            }
-            // A cluster is named as what its score governs.
-            Some(Err(_)) => found.unclear.extend(ClusterName::try_from(declaration.subject.as_str().to_owned()).ok()),
-        }
-    }
-    let Declared { clusters, unclear } = &mut found;
-    unclear.retain(|name| !clusters.contains_key(name));
-    found
-}
-
 /// What a node is called whose name is not known any more.
 ///
 /// # Panics
@@ -310,22 +249,6 @@ pub const fn lease_id(node: protocols::NodeId) -> NodeId {
 /// A lease's node, as the fleet names it.
 pub const fn fleet_id(node: NodeId) -> protocols::NodeId {
     protocols::NodeId::from_bytes(*node.as_bytes())
-}
-
-type Read = fn(&str, &BTreeMap<Name, NodeId>) -> Result<(ClusterName, Settings, Ports), Invalid>;
-
-/// Every kind of score whose workload has one writer.
-const KINDS: &[(Kind, Read)] =
-    &[(ServiceScore::KIND, read::<ServiceScore>), (PostgresScore::KIND, read::<PostgresScore>)];
-
-fn read<S: FailoverScore>(
-    payload: &str,
-    nodes: &BTreeMap<Name, NodeId>,
-) -> Result<(ClusterName, Settings, Ports), Invalid> {
-    let score = score::parse::<S>(payload)?;
-    let settings = score.succession().settings(S::WORKLOAD, nodes);
-    let settings = settings.map_err(|error| Invalid::at("succession", error.to_string()))?;
-    Ok((score.cluster(), settings, score.succession().ports.clone()))
 }
 
 /// A node that stands for one that is not known yet.

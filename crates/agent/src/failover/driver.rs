@@ -14,7 +14,7 @@ use protocols::node::{ALARMS_MAX, AskPromise, DriverReport};
 use scores::failover::{Cluster, lease_id};
 use scores::workload::{Hold, Leader, OpenWorkload, Peer, StartOrder, WorkloadParts};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::Jobs;
@@ -32,6 +32,8 @@ pub(super) struct Parts {
     pub(super) stop: CancellationToken,
     /// It is not declared for this node any more.
     pub(super) withdrawn: CancellationToken,
+    /// The whole agent ends: nothing is waited for that the next one can do.
+    pub(super) quits: CancellationToken,
 }
 
 /// Drives one cluster.
@@ -137,6 +139,7 @@ impl Driver {
         self.handle(Event::Leave { by: now() + stop_within });
         // An earlier process may have held what this one knows nothing of: the group is asked.
         self.must_hear = withdrawn;
+        let quits = self.parts.quits.clone();
         let parted = async {
             loop {
                 self.carry_all().await;
@@ -154,7 +157,16 @@ impl Driver {
             }
         };
         let within = if withdrawn { stop_within + TELL_WITHIN } else { PART_WITHIN };
-        if timeout(Duration::from_micros(within.as_micros()), parted).await.is_err() {
+        let within = Duration::from_micros(within.as_micros());
+        let in_haste = Duration::from_micros(PART_WITHIN.as_micros()).min(within);
+        // The coordinators may be asked in vain: of one that is no member any more they take nothing.
+        let is_told = tokio::select! {
+            biased;
+            () = parted => true,
+            () = sleep(within) => false,
+            () = async { quits.cancelled().await; sleep(in_haste).await } => false,
+        };
+        if !is_told {
             tracing::warn!(cluster = %self.parts.cluster.name, "stopped before the coordinators knew of it");
         }
         self.jobs.end_all().await;
@@ -162,7 +174,7 @@ impl Driver {
         if let Err(error) = &ended {
             tracing::error!(cluster = %self.parts.cluster.name, error = scores::chain(error), "the supervisor does not end");
         }
-        if withdrawn && ended.is_ok() {
+        if withdrawn && ended.is_ok() && (is_told || !self.parts.quits.is_cancelled()) {
             self.forget();
         }
         self.keep_recorder();

@@ -13,7 +13,7 @@ impl Drivers {
     pub(super) async fn sweep(&self, carrier: &Arc<dyn Carrier>, declared: &Declared) {
         for cluster in Folder::left(&self.options.folder) {
             let name = cluster.name.clone();
-            if declared.clusters.contains_key(&name) || declared.unclear.contains(&name) {
+            if declared.clusters.contains_key(&name) || declared.unclear.contains_key(&name) {
                 continue;
             }
             if let Err(why) = self.end_left(carrier, cluster).await {

@@ -98,6 +98,8 @@ mod tests {
             names: [(node, "a".parse().unwrap())].into(),
             settings: Arc::new(settings),
             ports: scores::failover::Ports::default(),
+            left: std::collections::BTreeSet::default(),
+            first_left: false,
         };
         let folder = Folder::open(root.path(), &cluster.name).unwrap();
         assert_eq!(Folder::left(root.path()), []);

@@ -8,6 +8,7 @@ mod orders;
 mod partitions;
 mod ports;
 mod postgres;
+mod removed;
 mod secrets;
 mod stage;
 mod withdrawn;

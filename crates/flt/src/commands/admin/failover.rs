@@ -1,5 +1,6 @@
 //! `flt admin failover`: who writes, how that went, and what a person decides about it.
 
+mod removal;
 mod switchover;
 mod views;
 
@@ -14,10 +15,11 @@ use failover::{Attempt, ClusterName, Outcome, Request, View};
 use protocols::control::{Lease, LeaseError, Leases};
 use protocols::node::{AskDrivers, DriverReport};
 use protocols::{FleetState, Name, NodeId};
-use scores::failover::{clusters, fleet_id, lease_id};
+use scores::failover::{clusters, declared, fleet_id, lease_id};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub(super) use self::removal::{on_removal, on_replacement};
 use self::switchover::switchover;
 use self::views::{CandidateView, ClusterView, Done, EndingView, History, Status, lanes};
 use super::With;
@@ -195,8 +197,12 @@ fn done(cluster: &ClusterName, said: String, online: &Online<'_>) -> anyhow::Res
 
 async fn status(args: StatusArgs, state: &FleetState, online: &Online<'_>) -> anyhow::Result<()> {
     let only = args.cluster.as_deref().map(|name| find(name, state)).transpose()?;
-    let declared = clusters(state);
-    let wanted: Vec<_> = declared.values().filter(|cluster| only.as_ref().is_none_or(|o| *o == cluster.name)).collect();
+    let found = declared(state);
+    let declared = found.clusters;
+    let is_wanted = |name: &ClusterName| only.as_ref().is_none_or(|only| only == name);
+    let unclear = found.unclear.into_iter().filter(|(name, _)| is_wanted(name));
+    let unclear: BTreeMap<ClusterName, String> = unclear.map(|(name, why)| (name, why.to_string())).collect();
+    let wanted: Vec<_> = declared.values().filter(|cluster| is_wanted(&cluster.name)).collect();
     let views = views(only.clone(), online).await;
     let unknown = views.as_ref().err().map(|error| format!("{error:#}"));
     let mut views: BTreeMap<ClusterName, View> = views.unwrap_or_default().into_iter().collect();
@@ -218,16 +224,16 @@ async fn status(args: StatusArgs, state: &FleetState, online: &Online<'_>) -> an
         ClusterView::new(cluster, views.get(&cluster.name), holder, candidates.collect())
     });
     let clusters = rows.collect();
-    views.retain(|name, view| view.withdrawn && !declared.contains_key(name));
+    views.retain(|name, view| view.withdrawn && !declared.contains_key(name) && !unclear.contains_key(name));
     let ending = |(name, view): (&ClusterName, &View)| EndingView::new(name, view, |node| called(node, state));
     let withdrawn = views.iter().map(ending).collect();
-    online.admin.out.view(&Status { clusters, withdrawn, unknown })
+    online.admin.out.view(&Status { clusters, withdrawn, unclear, unknown })
 }
 
 async fn history(args: HistoryArgs, state: &FleetState, online: &Online<'_>) -> anyhow::Result<()> {
     let cluster = find(&args.cluster, state)?;
     let declared = clusters(state);
-    let found = declared.get(&cluster).ok_or_else(|| anyhow!("{cluster} is not declared"))?;
+    let found = declared.get(&cluster).ok_or_else(|| anyhow!("the declaration of {cluster} is unclear"))?;
     let reports = reports(found.names.keys().copied().collect(), Some(cluster.clone()), online).await?;
     let mut tapes = BTreeMap::new();
     for (node, report) in reports {
@@ -333,10 +339,11 @@ async fn reports(
 }
 
 fn find(name: &str, state: &FleetState) -> anyhow::Result<ClusterName> {
-    let declared = clusters(state);
-    let known: Vec<&str> = declared.keys().map(ClusterName::as_str).collect();
-    if let Some((found, _)) = declared.iter().find(|(known, _)| known.as_str() == name) {
-        return Ok(found.clone());
+    let declared = declared(state);
+    let names: Vec<&ClusterName> = declared.clusters.keys().chain(declared.unclear.keys()).collect();
+    let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    if let Some(found) = names.iter().find(|known| known.as_str() == name) {
+        return Ok((*found).clone());
     }
     let error = usage(format!("no cluster `{name}` is declared"), "list them: flt admin failover status");
     match nearest(name, known.iter().copied()) {

@@ -8,8 +8,10 @@ use clap::Args;
 use protocols::entry::{Enroll, Quarantine, Release, Revoke, Role};
 use protocols::state::Member;
 use protocols::{Body, FleetState, Labels, Name, NodeId};
+use scores::failover::declared;
 
 use super::context::{Admin, Online, usage};
+use super::failover;
 use super::members::{self, parse_key, parse_label};
 use super::nodes::find;
 use crate::compose;
@@ -178,6 +180,13 @@ async fn change_online(
     for line in changes(&state, &after, key) {
         online.admin.out.status(line);
     }
+    let unclear = declared(&state).unclear;
+    for (cluster, why) in declared(&after).unclear.into_iter().filter(|(cluster, _)| !unclear.contains_key(cluster)) {
+        online
+            .admin
+            .out
+            .warning(format!("{cluster} goes on as it was, and its declaration is unclear from then on: {why}"));
+    }
     online.enter_intent(intent, dry_run).await?;
     Ok(Code::Done)
 }
@@ -223,6 +232,12 @@ pub(super) async fn remove(args: RemoveArgs, admin: &Admin<'_>) -> anyhow::Resul
 async fn remove_online(args: RemoveArgs, online: &mut Online<'_>) -> anyhow::Result<Code> {
     let state = online.state()?;
     let (key, node) = agent(&state, &args.name)?;
+    let body = Body::Revoke(Revoke { key, reason: args.reason, compromised_since: None });
+    let intent = Intent::Enter(body);
+    let (_, after) = online.session.author().sign(&state, &intent, compose::now())?;
+    for line in failover::on_removal(key, &state, &after, online).await {
+        online.admin.out.status(line);
+    }
     if !args.dry_run {
         let question = format!(
             "This removes `{}`: it is cut off at once and keeps what it has; what it published stays in the record.",
@@ -230,8 +245,7 @@ async fn remove_online(args: RemoveArgs, online: &mut Online<'_>) -> anyhow::Res
         );
         online.admin.out.confirm_name(&question, node.name.as_str(), args.yes)?;
     }
-    let body = Body::Revoke(Revoke { key, reason: args.reason, compromised_since: None });
-    online.enter(body, args.dry_run).await?;
+    online.enter_intent(intent, args.dry_run).await?;
     Ok(Code::Done)
 }
 
@@ -242,6 +256,9 @@ pub(super) async fn replace(args: ReplaceArgs, admin: &Admin<'_>) -> anyhow::Res
 async fn replace_online(args: ReplaceArgs, online: &mut Online<'_>) -> anyhow::Result<Code> {
     let state = online.state()?;
     let (old, node) = agent(&state, &args.name)?;
+    for line in failover::on_replacement(old, &state, online).await {
+        online.admin.out.warning(line);
+    }
     let Some(key) = args.key else {
         let wanted = members::Wanted {
             name: Some(node.name.clone()),

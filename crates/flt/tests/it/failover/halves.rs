@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
 
-use testkit::{DEADLINE, Proc, Program, until};
+use testkit::{DEADLINE, Namespace, Proc, Program, until};
 
 use super::stage::{NAMES, RECOVERY, Stage};
 use crate::processes::bed::{Bed, ready};
@@ -12,14 +12,14 @@ use crate::processes::bed::{Bed, ready};
 /// A user that nothing else on this machine runs as.
 const USER: u32 = 64_713;
 /// What these tests need: root, to become somebody else.
-const TOOLS: &[&str] = &["setpriv"];
+pub(super) const TOOLS: &[&str] = &["setpriv"];
 
 /// Three nodes, each of two processes.
 fn set() -> Stage {
     let bed = Bed::found();
     bed.open_to_others();
     let coordinator = bed.start_coordinator();
-    let (hands, agents) = NAMES.map(|name| join(&bed, name)).into_iter().unzip();
+    let (hands, agents) = NAMES.map(|name| join(&bed, name, None)).into_iter().unzip();
     Stage { agents, hands, coordinator, bed }.declared()
 }
 
@@ -27,16 +27,27 @@ fn node(bed: &Bed, name: &str) -> PathBuf {
     bed.path().join(name)
 }
 
-fn join(bed: &Bed, name: &str) -> (Proc, Proc) {
+/// A node of two processes that has joined, on this machine's loopback or on a host: its hands, and its other half.
+pub(super) fn join(bed: &Bed, name: &str, host: Option<&Namespace>) -> (Proc, Proc) {
+    let there = |program: Program| match host {
+        Some(host) => program.in_namespace(host),
+        None => program,
+    };
+    let alone = |program: Program| {
+        ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "RUST_BACKTRACE", "RUST_LOG", "FLT_LOG", "NOTIFY_SOCKET"]
+            .into_iter()
+            .fold(program, Program::without_env)
+    };
     let (ticket, node) = (bed.invite(), node(bed, name));
     fs::create_dir_all(bed.root(name)).unwrap();
     let (file, socket) = (node.join("ticket"), node.join("hands.sock"));
     fs::write(&file, &ticket).unwrap();
     fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     let user = USER.to_string();
-    let hands = bed.flt().named(format!("hands of {name}")).args(["agent", "hands", "--hands-user", &user]);
+    let flt = alone(Program::flt().folder(bed.path()).env("HOME", bed.path().join("home")));
+    let hands = flt.named(format!("hands of {name}")).args(["agent", "hands", "--hands-user", &user]);
     let hands = hands.arg("--hands").arg(&socket).arg("--hands-data").arg(node.join("hands"));
-    let hands = hands.arg("--ticket-file").arg(file).arg("--files-root").arg(bed.root(name)).spawn();
+    let hands = there(hands.arg("--ticket-file").arg(file).arg("--files-root").arg(bed.root(name))).spawn();
     ready(&hands);
 
     let home = node.join("of-the-other");
@@ -50,14 +61,11 @@ fn join(bed: &Bed, name: &str) -> (Proc, Proc) {
     let half = Program::new("setpriv").named(name).args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
     let half =
         half.args(["--no-new-privs", "--bounding-set", "-all", "--inh-caps", "-all"]).arg(bed.path().join("flt"));
-    let half = half.args(["agent", "run", "--name", name, "--listen", "127.0.0.1:0", "--metrics", "off"]);
+    let listen = if host.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
+    let half = half.args(["agent", "run", "--name", name, "--listen", listen, "--metrics", "off"]);
     let half = half.args(["--heartbeat-seconds", "2", "--join", &ticket, "--data"]).arg(data);
     let half = half.arg("--key-file").arg(key).arg("--hands").arg(socket).arg("--files-root").arg(bed.root(name));
-    let half = half.env("HOME", &home).folder("/");
-    let half = ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "RUST_BACKTRACE", "RUST_LOG", "FLT_LOG", "NOTIFY_SOCKET"]
-        .into_iter()
-        .fold(half, Program::without_env)
-        .spawn();
+    let half = there(alone(half.env("HOME", &home).folder("/"))).spawn();
     half.wait_for("joined the fleet");
     until(&format!("the facts of {name}"), DEADLINE, || {
         let node = bed.json(["node", "show", name]);

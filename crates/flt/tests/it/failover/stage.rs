@@ -71,6 +71,14 @@ impl Stage {
         assert!(apply.contains("converged"), "{apply}");
     }
 
+    /// The same, for a declaration that is refused; gives what is said.
+    pub(super) fn try_declare(&self, candidates: &[&str], more: &str) -> String {
+        self.write_file(candidates, more, "");
+        let refused = self.bed.admin(["apply", "fleet.toml", "--no-wait"]).run();
+        assert_ne!(refused.code, Some(0), "{}", refused.stdout);
+        refused.stderr
+    }
+
     /// Writes the declaration down, with more about the succession and about the service.
     pub(super) fn write_file(&self, candidates: &[&str], more: &str, service: &str) {
         let (script, shared) = (self.shared().join("writer.sh"), self.shared());

@@ -18,6 +18,8 @@ pub(super) struct Status {
     pub(super) clusters: Vec<ClusterView>,
     /// What is not declared any more, and has not ended yet.
     pub(super) withdrawn: Vec<EndingView>,
+    /// What is declared and cannot be made sense of, and why: it goes on as it was.
+    pub(super) unclear: BTreeMap<ClusterName, String>,
     /// Why the group says nothing, if it does not.
     pub(super) unknown: Option<String>,
 }
@@ -36,6 +38,8 @@ pub(super) struct ClusterView {
     in_force: bool,
     settings: Settings,
     candidates: Vec<CandidateView>,
+    /// Candidates of the declaration that left the fleet.
+    left_out: Vec<String>,
 }
 
 /// A cluster that is not declared any more, and that somebody may still be writing in.
@@ -106,6 +110,7 @@ impl ClusterView {
                 .is_some_and(|settings| *settings == cluster.settings),
             settings: (*cluster.settings).clone(),
             candidates,
+            left_out: cluster.left.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -156,8 +161,11 @@ impl View for Status {
             )
             .ok();
         }
-        if self.clusters.is_empty() {
+        if self.clusters.is_empty() && self.unclear.is_empty() {
             text.push_str("nothing with one writer is declared\n");
+        }
+        for (cluster, why) in &self.unclear {
+            writeln!(text, "{cluster}: the declaration is unclear, so it goes on as it was: {why}").ok();
         }
         if let Some(why) = &self.unknown {
             writeln!(text, "the coordinators do not say who writes: {why}").ok();
@@ -170,7 +178,10 @@ impl View for Status {
             };
             for candidate in &cluster.candidates {
                 let dash = || "-".to_owned();
-                let note = candidate.error.clone().or_else(|| candidate.alarms.last().cloned());
+                // What the workload says of itself may be that it has no room left: no alarm is to hide that.
+                let said = candidate.alarms.last().into_iter().chain(&candidate.workload).cloned().collect::<Vec<_>>();
+                let said = Some(said.join("; ")).filter(|said| !said.is_empty());
+                let note = candidate.error.clone().or(said);
                 table.row([
                     candidate.node.clone(),
                     candidate.stand.clone().unwrap_or_else(dash),
@@ -178,10 +189,18 @@ impl View for Status {
                     span(candidate.remaining_micros, " left"),
                     span(candidate.silence_micros, " ago"),
                     candidate.position.clone().unwrap_or_else(dash),
-                    note.or_else(|| candidate.workload.clone()).unwrap_or_else(dash),
+                    note.unwrap_or_else(dash),
                 ]);
             }
             text.push_str(&table.text(style));
+            if !cluster.left_out.is_empty() {
+                writeln!(
+                    text,
+                    "left out, as no node of that name is in the fleet any more: {}",
+                    cluster.left_out.join(", ")
+                )
+                .ok();
+            }
         }
         text
     }

@@ -20,7 +20,9 @@ pub(super) enum Fault {
     EndAgent,
     /// It is killed.
     KillAgent,
-    /// Both are.
+    /// The half of it that has root is, where it is two processes.
+    KillHands,
+    /// Both the agent and PostgreSQL are.
     KillBoth,
     /// Everything on the node is, the supervisor too.
     KillNode,
@@ -67,6 +69,8 @@ pub(super) struct Needs {
     pub(super) slow_cables: bool,
     /// Nodes with file systems that can be filled.
     pub(super) small_disks: bool,
+    /// Agents of two processes.
+    pub(super) halves: bool,
 }
 
 /// Whether another node takes over.
@@ -109,7 +113,7 @@ impl Fault {
     ];
 
     pub(super) fn needs(self) -> Needs {
-        Needs { slow_cables: self == Self::Slow, small_disks: self == Self::FullDisk }
+        Needs { slow_cables: self == Self::Slow, small_disks: self == Self::FullDisk, halves: self == Self::KillHands }
     }
 
     /// Whether it changes the wall clock of the whole machine that the tests run on, for everything on it.
@@ -144,6 +148,7 @@ impl Fault {
             Self::KillPostgres | Self::CrashLoop => kill(&stage.processes(node)[..1]),
             Self::EndAgent => stage.agent(node).terminate(),
             Self::KillAgent => stage.agent(node).kill(),
+            Self::KillHands => stage.hand(node).kill(),
             Self::KillBoth => {
                 let main = stage.processes(node)[..1].to_vec();
                 stage.agent(node).kill();
@@ -222,8 +227,16 @@ impl Fault {
             Self::KillPostgres | Self::CrashLoop | Self::Flapping => {}
             Self::EndAgent | Self::KillAgent | Self::KillBoth | Self::KillNode | Self::KillNodeAndLeader => {
                 stage.coordinators.come_back();
+                if !stage.hands.is_empty() && !stage.hand(node).is_running() {
+                    stage.hand(node).restart();
+                    ready(stage.hand(node));
+                }
                 stage.agent(node).restart();
                 ready(stage.agent(node));
+            }
+            Self::KillHands => {
+                stage.hand(node).restart();
+                ready(stage.hand(node));
             }
             Self::Partition | Self::PartitionGroup | Self::PartitionReplica | Self::Deaf | Self::Mute => {
                 stage.lan.port(host).heal();
@@ -252,6 +265,7 @@ impl fmt::Display for Fault {
             Self::CrashLoop => ("crash-loop", None),
             Self::EndAgent => ("end-agent", None),
             Self::KillAgent => ("kill-agent", None),
+            Self::KillHands => ("kill-hands", None),
             Self::KillBoth => ("kill-both", None),
             Self::KillNode => ("kill-node", None),
             Self::KillNodeAndLeader => ("kill-node-and-leader", None),
@@ -280,6 +294,9 @@ impl fmt::Display for Fault {
 fn kill_node(stage: &mut Stage, node: &str) {
     let (all, supervisor) = (stage.processes(node), stage.supervisor(node));
     stage.agent(node).kill();
+    if !stage.hands.is_empty() {
+        stage.hand(node).kill();
+    }
     kill(&supervisor.into_iter().chain(all).collect::<Vec<_>>());
 }
 

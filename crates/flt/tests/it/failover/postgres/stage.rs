@@ -13,8 +13,9 @@ use super::coordinators::{Coordinators, HOSTS};
 use super::faults::{Fault, Moves, Needs};
 use super::figures::{Row, longest_gap};
 use super::ledger::{Ack, Clients, PSQL, overlaps};
+use crate::failover::halves::join;
 use crate::failover::stage::signal_to;
-use crate::processes::bed::Bed;
+use crate::processes::bed::{Bed, ready};
 
 /// What the tests need beside root.
 pub(super) const TOOLS: &[&str] = &["ip", "tc", "nft", "flock", "getent", "psql", "unshare"];
@@ -35,6 +36,8 @@ const FILLER: &str = "filler";
 pub(super) struct Stage {
     clients: Option<Clients>,
     pub(super) agents: Vec<Proc>,
+    /// What changes the machines, where that is another process than the agent.
+    pub(super) hands: Vec<Proc>,
     pub(super) coordinators: Coordinators,
     pub(super) bed: Bed,
     // Cables before their ends.
@@ -42,6 +45,11 @@ pub(super) struct Stage {
     hosts: Vec<Namespace>,
     _disks: Vec<Disk>,
     dir: tempfile::TempDir,
+}
+
+/// The nodes but these.
+pub(super) fn others(than: &[&str]) -> Vec<&'static str> {
+    NAMES.into_iter().filter(|name| !than.contains(name)).collect()
 }
 
 /// A small file system.
@@ -84,9 +92,14 @@ impl Stage {
         let disks = small.map(|name| Disk::mount(dir.path().join(name))).collect();
         let bed = Bed::found_on(&lan);
         let coordinators = Coordinators::start(&bed, &lan, &hosts, coordinators);
-        let agents = hosts.iter().zip(NAMES);
-        let agents = agents.map(|(host, name)| bed.join_by(bed.agent_in(host, name), name)).collect();
-        let mut stage = Self { clients: None, agents, coordinators, bed, lan, hosts, _disks: disks, dir };
+        let nodes = hosts.iter().zip(NAMES);
+        let (hands, agents) = if needs.halves {
+            bed.open_to_others();
+            nodes.map(|(host, name)| join(&bed, name, Some(host))).unzip()
+        } else {
+            (Vec::new(), nodes.map(|(host, name)| bed.join_by(bed.agent_in(host, name), name)).collect())
+        };
+        let mut stage = Self { clients: None, agents, hands, coordinators, bed, lan, hosts, _disks: disks, dir };
         stage.declare();
         let primary = until("a first primary", RECOVERY, || stage.primary().ok_or_else(|| stage.said()));
         stage.well();
@@ -173,6 +186,11 @@ impl Stage {
         &mut self.agents[Self::host(node) - 1]
     }
 
+    /// The half with root of an agent of two processes.
+    pub(super) fn hand(&mut self, node: &str) -> &mut Proc {
+        &mut self.hands[Self::host(node) - 1]
+    }
+
     /// Waits until one node is writable and both others follow it.
     pub(super) fn well(&self) {
         until("a primary that both others follow", WELL, || {
@@ -187,6 +205,43 @@ impl Stage {
                 count => Err(format!("{primary} has {count} followers{}", self.said())),
             }
         });
+    }
+
+    /// Waits until so many nodes follow.
+    pub(super) fn follows(&self, count: usize) {
+        until("a primary that others follow", WELL, || {
+            let follows = |node: &&str| {
+                let status = self.ask(node, "postgres", "SELECT status FROM pg_stat_wal_receiver");
+                status.as_deref() == Some("streaming")
+            };
+            let found = NAMES.into_iter().filter(follows).count();
+            if found == count && self.primary().is_some() { Ok(()) } else { Err(format!("{found} do{}", self.said())) }
+        });
+    }
+
+    /// Waits until a node takes writes.
+    pub(super) fn wait_for_primary(&self, node: &str) {
+        until(&format!("{node} to be the primary"), RECOVERY, || {
+            if self.is_writable(node) { Ok(()) } else { Err(self.said()) }
+        });
+    }
+
+    /// Removes a node from the fleet, and waits until the others go by that.
+    pub(super) fn remove(&self, node: &str) {
+        self.bed.admin(["node", "remove", node, "--yes"]).run().expect(0);
+        until("the others' settings to be in force", RECOVERY, || {
+            let status = self.bed.json(["failover", "status"]);
+            let cluster = &status["clusters"][0];
+            let left = cluster["left_out"].as_array().is_some_and(|left| left.iter().any(|name| name == node));
+            if left && cluster["in_force"] == true { Ok(()) } else { Err(format!("{status}{}", self.said())) }
+        });
+    }
+
+    /// Starts a node's agent anew.
+    pub(super) fn restart(&mut self, node: &str) {
+        let agent = self.agent(node);
+        agent.restart();
+        ready(agent);
     }
 
     /// The processes of a node's PostgreSQL, as this machine numbers them, the main one first.
@@ -208,7 +263,8 @@ impl Stage {
 
     /// The supervisor of a node's PostgreSQL.
     pub(super) fn supervisor(&self, node: &str) -> Option<String> {
-        let clusters = std::fs::read_dir(self.bed.data(node).join("failover")).ok()?;
+        let data = if self.hands.is_empty() { self.bed.data(node) } else { self.bed.path().join(node).join("hands") };
+        let clusters = std::fs::read_dir(data.join("failover")).ok()?;
         let lock = clusters.flatten().map(|entry| entry.path().join("hold.lock")).find(|path| path.exists())?;
         Some(std::fs::read_to_string(lock).ok()?.trim().to_owned())
     }
@@ -265,7 +321,7 @@ impl Stage {
     }
 
     /// Waits until more rows are acknowledged.
-    fn writes(&self, what: &str) {
+    pub(super) fn writes(&self, what: &str) {
         let after = self.acks().len();
         until(what, RECOVERY, || if self.acks().len() > after + 20 { Ok(()) } else { Err(self.said()) });
     }
@@ -325,7 +381,7 @@ impl Stage {
     /// What the agents said last, for a test that fails.
     pub(super) fn said(&self) -> String {
         let mut said = String::new();
-        for agent in &self.agents {
+        for agent in self.agents.iter().chain(&self.hands) {
             let text = agent.stderr();
             let lines: Vec<&str> = text.lines().collect();
             let last = lines[lines.len().saturating_sub(10)..].join("\n  ");
@@ -343,6 +399,7 @@ impl Drop for Stage {
             }
         }
         self.agents.clear();
+        self.hands.clear();
         for name in NAMES {
             for pid in self.supervisor(name).into_iter().chain(self.processes(name)) {
                 signal_to("KILL", &pid);
