@@ -138,6 +138,7 @@ in
   inherit
     evaluate
     failedAssertions
+    fake
     flake
     lib
     pkgs

@@ -1,6 +1,6 @@
 # Machines that must evaluate, each compared with nix/tests/golden/<name>.json.
 let
-  inherit (import ./evaluation.nix) machineWith;
+  inherit (import ./evaluation.nix) fake machineWith;
 in
 {
   nothing-enabled = machineWith { };
@@ -63,6 +63,37 @@ in
       enable = true;
       separatePrivileges = false;
       ticketFile = "/etc/flotilla/ticket";
+    };
+  };
+
+  agent-with-postgresql = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      ticketFile = "/etc/flotilla/ticket";
+      workloads.postgresql = {
+        enable = true;
+        package = fake "postgresql" { };
+      };
+    };
+  };
+
+  agent-in-one-piece-with-postgresql = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      separatePrivileges = false;
+      ticketFile = "/etc/flotilla/ticket";
+      workloads.postgresql.enable = true;
+    };
+  };
+
+  agent-with-postgresql-of-its-own-account = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      ticketFile = "/etc/flotilla/ticket";
+      workloads.postgresql = {
+        enable = true;
+        account = "flotilla";
+      };
     };
   };
 

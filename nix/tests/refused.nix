@@ -46,6 +46,9 @@ in
     };
   }).services.flotilla.agent.devices.core;
 
+  workload-of-unknown-kind = (configOf { services.flotilla.agent.workloads.mysql.enable = true; })
+    .services.flotilla.agent.workloads;
+
   conflicting-names = settingsOf "agent" {
     imports = [ { services.flotilla.agent.settings.name = "a"; } ];
     config.services.flotilla.agent.settings.name = "b";

@@ -35,12 +35,17 @@ let
     inherit cfg;
   };
   ports = parts.portsOf cfg.settings.listen;
+  postgresql = cfg.workloads.postgresql;
+  keepsPostgresql = postgresql.enable && split;
 
   restarted = lib.optional split handsUnit ++ [ unit ];
 
-  # Names what a running agent was started from: the renewal below compares it with what it should be.
+  # Names what a running agent was started from: the renewal below compares it with what it should be. What the units may do
+  # is a part of it, where that is more than usual.
   release = builtins.hashString "sha256" (
-    builtins.unsafeDiscardStringContext "${lib.getExe cfg.package} ${configFile}"
+    builtins.unsafeDiscardStringContext (
+      "${lib.getExe cfg.package} ${configFile}" + (if keepsPostgresql then " postgresql" else "")
+    )
   );
 in
 {
@@ -65,6 +70,33 @@ in
       coordinators, and opens nothing a second time.
     '';
     devices = devices.option;
+
+    workloads.postgresql = {
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Whether PostgreSQL clusters (`postgres/1`) may be kept on this machine. It makes the account that they run as,
+          and gives the service that changes the machine what else it has not: IP, for the route that leads clients to the
+          primary, and the rights to see and to kill the account's processes. Without it that service offers no
+          `postgres/1`. Without `separatePrivileges` the agent has all of that anyway.
+        '';
+      };
+      package = mkOption {
+        type = types.nullOr types.package;
+        default = null;
+        example = lib.literalExpression "pkgs.postgresql_15";
+        description = ''
+          PostgreSQL 15 or later. Its programs are in `/run/current-system/sw/bin` then, which is what `programs` of the
+          score must be.
+        '';
+      };
+      account = mkOption {
+        type = types.str;
+        default = "postgres";
+        description = "The account of the score.";
+      };
+    };
 
     settings =
       parts.settings
@@ -112,14 +144,29 @@ in
       devices = lib.mkIf (cfg.devices != { }) (devices.settings cfg.devices);
     };
 
-    users = lib.mkIf split {
-      users.${user} = {
-        isSystemUser = true;
-        group = user;
-        description = "Flotilla agent, the network half";
-      };
-      groups.${user} = { };
-    };
+    users = lib.mkMerge [
+      (lib.mkIf split {
+        users.${user} = {
+          isSystemUser = true;
+          group = user;
+          description = "Flotilla agent, the network half";
+        };
+        groups.${user} = { };
+      })
+      # As services.postgresql makes it, if the machine has that too.
+      (lib.mkIf postgresql.enable {
+        users.${postgresql.account} = {
+          isSystemUser = lib.mkDefault true;
+          group = lib.mkDefault postgresql.account;
+          description = lib.mkDefault "PostgreSQL server user";
+        };
+        groups.${postgresql.account} = { };
+      })
+    ];
+
+    environment.systemPackages = lib.mkIf (postgresql.enable && postgresql.package != null) [
+      postgresql.package
+    ];
 
     assertions =
       parts.secretAssertions {
@@ -141,6 +188,10 @@ in
       }
       ++ devices.assertions cfg.devices (cfg.settings.devices or { })
       ++ [
+        {
+          assertion = !postgresql.enable || postgresql.account != user;
+          message = "${prefix}.workloads.postgresql.account must not be ${user}: the half of the agent with the network runs as that.";
+        }
         {
           assertion = cfg.settings.ticket-file != null;
           message = "${prefix} needs a ticket: put what `flt admin invite` printed into a file, and name it in ${prefix}.ticketFile.";
@@ -210,8 +261,9 @@ in
       })
     ];
 
-    # What changes the machine. It writes files anywhere, so the file system stays in sight; it has no network, and programs
-    # that checks run, like switches of systems, are transient units of their own and not bound by this.
+    # What changes the machine. It writes files anywhere, so the file system stays in sight; it has no network, unless it keeps
+    # databases, and programs that checks run, like switches of systems and supervisors of workloads, are transient units of
+    # their own and not bound by this.
     systemd.services.${handsUnit} = lib.mkIf split {
       description = "Flotilla agent, the hands";
       wantedBy = [ "multi-user.target" ];
@@ -246,17 +298,29 @@ in
           "CAP_DAC_READ_SEARCH"
           "CAP_FOWNER"
           "CAP_FSETID"
+        ]
+        # To end what is left of an instance, and to see that nothing is: another user's processes.
+        ++ lib.optionals keepsPostgresql [
+          "CAP_KILL"
+          "CAP_SYS_PTRACE"
         ];
         DevicePolicy = "closed";
         MemoryDenyWriteExecute = true;
         PrivateDevices = true;
-        PrivateNetwork = true;
+        PrivateNetwork = !keepsPostgresql;
         ProtectClock = true;
         ProtectControlGroups = true;
         ProtectHostname = true;
         ProtectKernelLogs = true;
         ProtectKernelTunables = true;
-        RestrictAddressFamilies = [ "AF_UNIX" ];
+        RestrictAddressFamilies = [
+          "AF_UNIX"
+        ]
+        # The route: it listens on a loopback address, and leads to the primary.
+        ++ lib.optionals keepsPostgresql [
+          "AF_INET"
+          "AF_INET6"
+        ];
         RestrictNamespaces = true;
         SystemCallArchitectures = "native";
         SystemCallErrorNumber = "EPERM";

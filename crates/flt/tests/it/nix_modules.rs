@@ -223,6 +223,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("device-without-address", "the option `services.flotilla.agent.devices.core.address' is used but not defined"),
     ("device-of-unknown-kind", "services.flotilla.agent.devices.core.kind' is not of type `one of"),
     ("device-with-md5-fingerprint", "services.flotilla.agent.devices.core.hostKey' is not of type"),
+    ("workload-of-unknown-kind", "the option `services.flotilla.agent.workloads.mysql' does not exist"),
     ("conflicting-names", "services.flotilla.agent.settings.name' has conflicting definitions"),
     ("secret-by-relative-path", "services.flotilla.agent.ticketFile' is not of type `null or absolute path'"),
 ];
