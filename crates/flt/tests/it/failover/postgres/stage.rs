@@ -193,7 +193,12 @@ impl Stage {
 
     /// Waits until one node is writable and both others follow it.
     pub(super) fn well(&self) {
-        until("a primary that both others follow", WELL, || {
+        self.follows(2);
+    }
+
+    /// Waits until one node is writable and so many follow it.
+    pub(super) fn follows(&self, wanted: usize) {
+        until(&format!("a primary that {wanted} others follow"), WELL, || {
             let primary = self.primary().ok_or_else(|| self.said())?;
             // Asked of them: to the primary, one that is copied looks as if it followed.
             let follows = |node: &&str| {
@@ -201,21 +206,9 @@ impl Stage {
                 status.as_deref() == Some("streaming")
             };
             match NAMES.into_iter().filter(follows).count() {
-                2 => Ok(()),
+                count if count == wanted => Ok(()),
                 count => Err(format!("{primary} has {count} followers{}", self.said())),
             }
-        });
-    }
-
-    /// Waits until so many nodes follow.
-    pub(super) fn follows(&self, count: usize) {
-        until("a primary that others follow", WELL, || {
-            let follows = |node: &&str| {
-                let status = self.ask(node, "postgres", "SELECT status FROM pg_stat_wal_receiver");
-                status.as_deref() == Some("streaming")
-            };
-            let found = NAMES.into_iter().filter(follows).count();
-            if found == count && self.primary().is_some() { Ok(()) } else { Err(format!("{found} do{}", self.said())) }
         });
     }
 
