@@ -50,6 +50,7 @@ const OF_HALVES: &[Fault] = &[
 ];
 
 #[test]
+#[ignore = "takes minutes, and a machine that has little else to do"]
 fn acknowledged_rows_outlive_either_half_of_an_agent() {
     let name = "acknowledged_rows_outlive_either_half_of_an_agent";
     if !testkit::require(name, stage::TOOLS) || !testkit::require(name, super::halves::TOOLS) {
@@ -69,6 +70,7 @@ fn acknowledged_rows_outlive_either_half_of_an_agent() {
 
 /// A standby dies and is removed from the fleet, then the primary: what is left goes on, at last alone.
 #[test]
+#[ignore = "takes minutes, and a machine that has little else to do"]
 fn nodes_that_are_removed_take_no_acknowledged_row_with_them() {
     if !testkit::require("nodes_that_are_removed_take_no_acknowledged_row_with_them", stage::TOOLS) {
         return;
