@@ -50,7 +50,6 @@ const OF_HALVES: &[Fault] = &[
 ];
 
 #[test]
-#[ignore = "takes minutes, and a machine that has little else to do"]
 fn acknowledged_rows_outlive_either_half_of_an_agent() {
     let name = "acknowledged_rows_outlive_either_half_of_an_agent";
     if !testkit::require(name, stage::TOOLS) || !testkit::require(name, super::halves::TOOLS) {
