@@ -48,9 +48,7 @@ pub trait Hands: Send + Sync + 'static {
     fn play<'a>(&'a self, assignment: &'a Assignment, stage: &'a dyn Stage) -> BoxFuture<'a, PlayReport>;
 
     /// What drives workloads with one writer behind these hands, if they are not in this process.
-    fn workloads(&self) -> Option<&dyn Workloads> {
-        None
-    }
+    fn workloads(&self) -> Option<&dyn Workloads>;
 
     /// Does, beside the agent and until `stop`, what the connection with them needs.
     fn attend(&self, _agent: Arc<Agent>, _stop: CancellationToken) -> BoxFuture<'_, ()> {
@@ -123,6 +121,10 @@ impl Hands for Ensemble {
             };
             PlayReport { verdict: Verdict::Refused, message: why, steps: Vec::new(), attempts: 0 }
         })
+    }
+
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        None
     }
 }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{FarHands, Hands, Told};
 use crate::agent::Agent;
+use crate::failover::Workloads;
 use crate::uplink::BoxFuture;
 
 /// Hands behind a socket, and devices beside them.
@@ -55,6 +56,10 @@ impl Hands for Beside {
 
     fn play<'a>(&'a self, assignment: &'a Assignment, stage: &'a dyn Stage) -> BoxFuture<'a, PlayReport> {
         self.of(assignment).play(assignment, stage)
+    }
+
+    fn workloads(&self) -> Option<&dyn Workloads> {
+        self.far.workloads()
     }
 
     fn attend(&self, agent: Arc<Agent>, stop: CancellationToken) -> BoxFuture<'_, ()> {
