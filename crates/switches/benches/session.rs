@@ -24,6 +24,37 @@ const COMMANDS: u32 = 100;
 /// How often the LAG is made.
 const ROUNDS: u32 = 5;
 
+/// A system, and what is said and seen there.
+struct Case {
+    name: &'static str,
+    /// What the script of the other side calls it.
+    kind: &'static str,
+    profile: fn() -> Profile,
+    /// What stands in `show version`.
+    version: &'static str,
+    members: [&'static str; 4],
+    /// What stands in the configuration when the LAG is made.
+    made: &'static str,
+}
+
+const OLD: Case = Case {
+    name: "FastIron with primary-port and deploy",
+    kind: "old",
+    profile: Profile::fastiron_8030,
+    version: "SW: Version",
+    members: ["1/1/1", "1/1/2", "2/1/1", "2/1/2"],
+    made: "lag uplink dynamic id 7",
+};
+const NEW: Case = Case { name: "FastIron with lag interfaces", kind: "new", profile: Profile::fastiron_8095, ..OLD };
+const NOS: Case = Case {
+    name: "Network OS",
+    kind: "nos",
+    profile: Profile::nos,
+    version: "Network Operating System Version",
+    members: ["te1/0/1", "te1/0/2", "te2/0/1", "te2/0/2"],
+    made: "channel-group 7 mode active type standard",
+};
+
 /// What one side took.
 #[derive(Debug)]
 struct Took {
@@ -44,10 +75,10 @@ async fn main() {
     let python = String::from_utf8(python.stdout).unwrap().trim().to_owned();
     count_parsers();
     println!("{COMMANDS} times `show version`; a LAG of four ports made {ROUNDS} times; seconds are medians");
-    for (kind, profile) in [("old", Profile::fastiron_8030()), ("new", Profile::fastiron_8095())] {
-        let ours = ours(profile.clone()).await;
-        let theirs = theirs(kind, profile, &python).await;
-        println!("FastIron in the {kind} syntax");
+    for case in [OLD, NEW, NOS] {
+        let ours = ours(&case).await;
+        let theirs = theirs(&case, &python).await;
+        println!("{}", case.name);
         for (who, took) in [("flotilla", &ours), ("netmiko", &theirs)] {
             let Took { login, commands_a_second, lag } = took;
             println!("  {who:<9} login {login:.3} s, {commands_a_second:.0} commands/s, LAG {lag:.3} s");
@@ -80,8 +111,8 @@ fn count_parsers() {
     println!("lines of parsers: {}", told.join(", "));
 }
 
-async fn ours(profile: Profile) -> Took {
-    let bed = Bed::new(profile).await;
+async fn ours(case: &Case) -> Took {
+    let bed = Bed::new((case.profile)()).await;
     let mut logins = Vec::new();
     for _ in 0..3 {
         bed.device.close().await;
@@ -92,12 +123,12 @@ async fn ours(profile: Profile) -> Took {
     let since = Instant::now();
     for _ in 0..COMMANDS {
         let lines = bed.device.show("version").await.unwrap();
-        assert!(lines.iter().any(|line| line.contains("SW: Version")));
+        assert!(lines.iter().any(|line| line.contains(case.version)));
     }
     let commands = since.elapsed();
     let mut lags = Vec::new();
     for round in 0..u64::from(ROUNDS) {
-        let members = ["1/1/1", "1/1/2", "2/1/1", "2/1/2"].map(|port| port.parse().unwrap()).into();
+        let members = case.members.map(|port| port.parse().unwrap()).into();
         let score = PortChannelScore {
             device: bed.device.device().clone(),
             name: "uplink".into(),
@@ -111,17 +142,17 @@ async fn ours(profile: Profile) -> Took {
         let report = bed.play(&score, 2 * round + 1).await;
         lags.push(since.elapsed());
         assert_eq!(report.verdict, Verdict::Converged, "{report:?}");
-        assert!(bed.sim.startup_config().contains("lag uplink dynamic id 7"));
+        assert!(bed.sim.startup_config().contains(case.made));
         let gone = PortChannelScore { absent: true, members: Default::default(), ..score };
         assert_eq!(bed.play(&gone, 2 * round + 2).await.verdict, Verdict::Converged);
     }
     Took { login: median(logins), commands_a_second: f64::from(COMMANDS) / commands.as_secs_f64(), lag: median(lags) }
 }
 
-async fn theirs(kind: &str, profile: Profile, python: &str) -> Took {
-    let bed = Bed::new(profile).await;
+async fn theirs(case: &Case, python: &str) -> Took {
+    let bed = Bed::new((case.profile)()).await;
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/beside.py");
-    let words = [kind.to_owned(), bed.sim.addr().port().to_string(), COMMANDS.to_string(), ROUNDS.to_string()];
+    let words = [case.kind.to_owned(), bed.sim.addr().port().to_string(), COMMANDS.to_string(), ROUNDS.to_string()];
     let ran = tokio::process::Command::new(python).arg(script).args(words).output().await.unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let took: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
@@ -129,7 +160,7 @@ async fn theirs(kind: &str, profile: Profile, python: &str) -> Took {
         let list = took[key].as_array().unwrap().iter();
         list.map(|seconds| Duration::from_secs_f64(seconds.as_f64().unwrap())).collect()
     };
-    assert!(!bed.sim.running_config().contains("lag uplink"));
+    assert!(!bed.sim.running_config().contains(case.made));
     Took {
         login: median(times("logins")),
         commands_a_second: f64::from(COMMANDS) / took["commands"].as_f64().unwrap(),

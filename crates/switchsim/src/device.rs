@@ -13,6 +13,8 @@ use crate::{fastiron, nos};
 pub(crate) struct Device {
     pub(crate) os: Os,
     pub(crate) units: u16,
+    /// What its serial numbers have in common, four digits.
+    pub(crate) serial: String,
     pub(crate) running: Model,
     pub(crate) startup: Model,
     pub(crate) neighbours: BTreeMap<PortId, Neighbour>,
@@ -65,6 +67,7 @@ impl Device {
         Self {
             os: profile.os,
             units: profile.units,
+            serial: serial(profile),
             startup: running.clone(),
             running,
             neighbours,
@@ -173,6 +176,13 @@ impl Device {
         self.busy = nasty.busy_flash;
         self.pager_stays = nasty.pager_stays;
     }
+}
+
+/// Switches with different keys or names are different ones.
+fn serial(profile: &Profile) -> String {
+    let seed = profile.seed.iter().flatten().copied();
+    let sum = profile.hostname.bytes().chain(seed).fold(7_u32, |sum, byte| (sum * 31 + u32::from(byte)) % 10_000);
+    format!("{sum:04}")
 }
 
 fn ports(os: Os, units: u16) -> BTreeMap<PortId, Port> {

@@ -208,7 +208,7 @@ fn hello(session: u64, base_1_0: bool) -> String {
     capabilities.push("urn:ietf:params:netconf:capability:xpath:1.0".to_owned());
     capabilities.push("http://tail-f.com/ns/netconf/actions/1.0".to_owned());
     let modules = [("interface", "2012-04-24"), ("interface-ext", "2014-04-01"), ("lag", "2014-04-14")];
-    for (module, revision) in modules.into_iter().chain([("fabric-service", "2012-10-01")]) {
+    for (module, revision) in modules.into_iter().chain([("fabric-service", "2012-10-01"), ("vcs", "2014-06-06")]) {
         let urn = format!("urn:brocade.com:mgmt:brocade-{module}");
         capabilities.push(format!("{urn}?module=brocade-{module}&revision={revision}"));
     }

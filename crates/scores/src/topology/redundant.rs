@@ -190,17 +190,30 @@ impl<S: Interpret<T>, T: Topology> Interpret<Redundant<T>> for Each<S> {
     }
 
     async fn revert(&self, on: &Redundant<T>, trial: &Trial) -> Result<(), DeviceError> {
-        let mut failed: Option<DeviceError> = None;
+        let mut failed: Option<(&str, DeviceError)> = None;
+        let (mut back, mut not_back) = (Vec::new(), Vec::new());
         for member in on.members.begun(trial).await? {
             // One that cannot be undone keeps none of the others from it.
-            if let Err(error) = self.0.revert(member, &part(trial, member.name())).await {
-                // One that was overtaken is done with. One that is still to be undone keeps the trial open.
-                if failed.as_ref().is_none_or(|first| first.is_overtaken() && !error.is_overtaken()) {
-                    failed = Some(told(member.name(), error));
-                }
+            let Err(error) = self.0.revert(member, &part(trial, member.name())).await else {
+                back.push(member.name());
+                continue;
+            };
+            not_back.push(member.name());
+            // One that was overtaken is done with. One that is still to be undone keeps the trial open.
+            if failed.as_ref().is_none_or(|(_, first)| first.is_overtaken() && !error.is_overtaken()) {
+                failed = Some((member.name(), error));
             }
         }
-        failed.map_or(Ok(()), Err)
+        let Some((member, error)) = failed else { return Ok(()) };
+        let mut others = Vec::new();
+        not_back.retain(|other| *other != member);
+        for (names, how) in [(back, "as before"), (not_back, "not as before")] {
+            if !names.is_empty() {
+                others.push(format!("{}: {how}", names.join(", ")));
+            }
+        }
+        let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join("; ")) };
+        Err(told(&format!("{member}{others}"), error))
     }
 
     async fn resume(&self, on: &Redundant<T>, trial: &Trial) -> Result<Resume, DeviceError> {

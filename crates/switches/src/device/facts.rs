@@ -73,6 +73,7 @@ pub async fn probe(declaration: &Declaration) -> Result<Probe, SessionError> {
     let found = device.alone(async |live| {
         let running = live.running().await?;
         let (family, why) = live.family(&running).await?;
+        let version = live.units().await?;
         let netconf = match &mut live.spoken {
             Spoken::Lines(why) => NetconfFound::No(why.clone()),
             Spoken::Netconf(client) => {
@@ -87,7 +88,7 @@ pub async fn probe(declaration: &Declaration) -> Result<Probe, SessionError> {
         Ok(Probe {
             host_key: live.session.host_key().to_owned(),
             algorithms: live.session.agreed().to_vec(),
-            version: live.version.clone(),
+            version,
             family,
             family_told: why.to_string(),
             netconf,
@@ -117,8 +118,8 @@ impl Device {
     pub async fn inventory(&self) -> Result<Inventory, SessionError> {
         self.reading(async |live| {
             let interfaces = live.interfaces().await?;
+            let version = live.units().await?;
             let session = &mut live.session;
-            let version = live.version.clone();
             Ok(match (version.system, live.spoken.client()) {
                 (System::FastIron, _) => Inventory {
                     interfaces,

@@ -4,7 +4,7 @@ use scores::switch::{Family, Link, Snapshot};
 
 use super::spoken::Spoken;
 use crate::dialect::{self, Why};
-use crate::parse::{self, Interface, ParsedConfig, System, Version};
+use crate::parse::{self, Interface, ParsedConfig, System, Unit, Version};
 use crate::session::{Session, SessionError};
 
 pub(super) struct Live {
@@ -58,6 +58,39 @@ impl Live {
             System::FastIron => parse::fastiron::interfaces(&self.session.show("show interfaces brief").await?)?,
             System::NetworkOs => parse::nos::interfaces(&self.session.show("show interface status").await?)?,
         })
+    }
+
+    /// What it is, with the units that Network OS does not name in `show version`: all switches of the fabric by
+    /// NETCONF, and on the command line the one that one is logged in to.
+    pub(super) async fn units(&mut self) -> Result<Version, SessionError> {
+        if self.version.system == System::FastIron {
+            return Ok(self.version.clone());
+        }
+        let mut version = self.version.clone();
+        let told = match self.spoken.client() {
+            Some(client) => client.nodes().await?,
+            None => Vec::new(),
+        };
+        if !told.is_empty() {
+            let first = told.first().and_then(|unit| unit.model.clone());
+            version.model = first.filter(|model| told.iter().all(|unit| unit.model.as_ref() == Some(model)));
+            version.units = told;
+            return Ok(version);
+        }
+        let chassis = match self.session.try_show("show inventory chassis").await? {
+            Some(lines) => Some(parse::nos::inventory(&lines)?),
+            None => match self.session.try_show("show chassis").await? {
+                Some(lines) => Some(parse::nos::chassis(&lines)?),
+                None => None,
+            },
+        };
+        if let Some(chassis) = chassis {
+            // What `show version` counts are the modules of one chassis.
+            let id = version.units.first().map_or(0, |unit| unit.id);
+            version.model.clone_from(&chassis.model);
+            version.units = vec![Unit { id, model: chassis.model, serial: chassis.serial }];
+        }
+        Ok(version)
     }
 
     /// Which syntax of port channels it has, and how that is known.

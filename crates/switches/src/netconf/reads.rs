@@ -1,8 +1,8 @@
 //! What is read from Network OS by NETCONF, page by page where it has more than it says at once.
 
 use super::{BASE, Client, Element};
-use crate::parse::netconf::{self, CONFIG, FABRIC, INTERFACES, LAGS, Page};
-use crate::parse::{FabricLink, Interface, LagState, ParseError, VlanState};
+use crate::parse::netconf::{self, CONFIG, FABRIC, INTERFACES, LAGS, Page, VCS};
+use crate::parse::{FabricLink, Interface, LagState, ParseError, Unit, VlanState};
 use crate::session::SessionError;
 
 impl Client {
@@ -50,6 +50,15 @@ impl Client {
     pub(crate) async fn fabric(&mut self) -> Result<Vec<FabricLink>, SessionError> {
         let reply = self.call(Element::new("show-linkinfo", FABRIC)).await?;
         Ok(netconf::fabric(&reply)?)
+    }
+
+    /// The switches of the fabric, with models and serial numbers; nothing where there is none, or nothing can be asked.
+    pub(crate) async fn nodes(&mut self) -> Result<Vec<Unit>, SessionError> {
+        if !self.hello().knows(VCS) {
+            return Ok(Vec::new());
+        }
+        let reply = self.call(Element::new("show-vcs", VCS)).await?;
+        Ok(netconf::nodes(&reply)?)
     }
 
     /// What is configured of ports, port channels and VLANs. Whether that is all of it is not known: what a device has

@@ -6,6 +6,7 @@
 
 mod config;
 mod tables;
+mod vcs;
 
 use scores::switch::Port;
 
@@ -15,6 +16,7 @@ use crate::netconf::Element;
 pub use config::configuration;
 pub(crate) use config::differences;
 pub use tables::{Page, fabric, interfaces, lags, vlans};
+pub use vcs::nodes;
 
 /// The namespace of interfaces and VLANs as they do.
 pub(crate) const INTERFACES: &str = "urn:brocade.com:mgmt:brocade-interface-ext";
@@ -22,6 +24,8 @@ pub(crate) const INTERFACES: &str = "urn:brocade.com:mgmt:brocade-interface-ext"
 pub(crate) const LAGS: &str = "urn:brocade.com:mgmt:brocade-lag";
 /// The namespace of the fabric.
 pub(crate) const FABRIC: &str = "urn:brocade.com:mgmt:brocade-fabric-service";
+/// The namespace of the switches of a fabric.
+pub(crate) const VCS: &str = "urn:brocade.com:mgmt:brocade-vcs";
 /// The namespace of interfaces as they are configured.
 pub(crate) const CONFIG: &str = "urn:brocade.com:mgmt:brocade-interface";
 

@@ -1,10 +1,12 @@
 //! What Network OS prints.
 
+mod chassis;
 mod config;
 mod tables;
 
 use scores::switch::{Media, Port};
 
+pub use chassis::{Chassis, chassis, inventory};
 pub use config::configuration;
 pub(super) use config::numbers;
 pub use tables::{addresses, fabric, interfaces, lags, neighbours, version};

@@ -94,7 +94,8 @@ async fn a_slow_device_is_waited_for_but_not_for_ever() {
         bed.sim.set_nasty(drip);
         let since = Instant::now();
         let error = bed.device.read().await.unwrap_err();
-        assert!(told(&error).contains("no end within 1 seconds; the last line is"), "{}", told(&error));
+        // Where the machine is slow too, not even a line has come by then.
+        assert!(told(&error).contains("no end within 1 seconds"), "{}", told(&error));
         assert!(error.is_transient() && since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
     }
 }

@@ -5,6 +5,7 @@
 mod bed;
 mod bond;
 mod faults;
+mod group;
 mod login;
 mod netconf;
 mod play;

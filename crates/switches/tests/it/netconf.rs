@@ -68,7 +68,7 @@ fn asked(bed: &Bed) -> Vec<String> {
 
 #[tokio::test]
 async fn it_says_the_same_as_the_command_line() {
-    let mut seen = Vec::new();
+    let (mut seen, mut firsts) = (Vec::new(), std::collections::BTreeSet::new());
     for netconf in [Netconf::Auto, Netconf::On, Netconf::Off] {
         let bed = Bed::netconf(Profile::nos(), netconf).await;
         configure(&bed);
@@ -79,11 +79,18 @@ async fn it_says_the_same_as_the_command_line() {
         // Every member of the fabric tells its own links by NETCONF.
         assert_eq!(inventory.fabric.len(), if netconf == Netconf::Off { 1 } else { 2 });
         inventory.fabric.clear();
+        // So does it its serial number; on the command line there is the one of the switch that one is logged in to.
+        let units = std::mem::take(&mut inventory.version.units);
+        let serials: Vec<_> = units.iter().filter_map(|unit| unit.serial.clone()).collect();
+        assert_eq!(serials.len(), if netconf == Netconf::Off { 1 } else { 2 }, "{units:?}");
+        assert!(units.iter().all(|unit| unit.model.as_deref() == Some("BR-VDX6740")), "{units:?}");
+        firsts.insert(serials[0].clone());
         inventory.vlans.retain(|vlan| vlan.id != 1);
         assert_eq!(inventory.vlans.len(), 2);
         assert_eq!(bed.sim.logins(), 1, "one session does");
         seen.push((snapshot, inventory));
     }
+    assert_eq!(firsts.len(), 1, "it is the same switch: {firsts:?}");
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0].0, seen[2].0);
     assert_eq!(seen[0].1, seen[2].1);

@@ -1,6 +1,6 @@
 //! Scores, played: planned, made, read back, saved, undone, refused.
 
-mod cut;
+pub(crate) mod cut;
 mod refused;
 mod snmp;
 
@@ -13,6 +13,8 @@ use scores::switch::{InterfaceScore, LagMode, Port, PortChannelScore, PortFenceS
 use switchsim::{Nasty, Profile};
 
 use crate::bed::Bed;
+
+pub(crate) use self::snmp::sealed;
 
 pub(crate) fn ports(ports: &[&str]) -> BTreeSet<Port> {
     ports.iter().map(|port| port.parse().unwrap()).collect()

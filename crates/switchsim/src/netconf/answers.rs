@@ -1,10 +1,12 @@
 //! Answers to what asks how things are: interfaces, VLANs, port-channels, the fabric.
 
+use quick_xml::escape::escape;
+
 use super::request::Tag;
 use super::{error, leaf};
 use crate::device::Device;
 use crate::model::{GroupMode, LagKind};
-use crate::nos::show::{inside, synced, up};
+use crate::nos::show::{self, inside, synced, up};
 use crate::ports::PortId;
 use crate::profile::NastyNetconf;
 
@@ -16,6 +18,7 @@ pub(super) fn answer(device: &Device, request: &Tag, nasty: &NastyNetconf) -> St
         "get-vlan-brief" => vlans(device, request, size, nasty.extra),
         "get-port-channel-detail" => channels(device, request, size, nasty.extra),
         "show-linkinfo" => fabric(device, nasty.extra),
+        "show-vcs" => vcs(device, nasty.extra),
         other => error("operation-not-supported", &format!("unknown: {other}")),
     }
 }
@@ -212,6 +215,38 @@ fn fabric(device: &Device, extra: bool) -> String {
     out
 }
 
+fn vcs(device: &Device, extra: bool) -> String {
+    let mut out = String::new();
+    let all = |name: &str, text: &str, out: &mut String| {
+        out.push_str(&format!("<v:{name} xmlns:v=\"{VCS}\">{}</v:{name}>", escape(text)));
+    };
+    all("vcs-cluster-type-info", "vcs-management-cluster", &mut out);
+    all("principal-switch-wwn", "10:00:00:27:F8:70:00:01", &mut out);
+    all("total-nodes-in-cluster", &device.units.to_string(), &mut out);
+    all("nodes-disconnected-from-cluster", "0", &mut out);
+    all("cluster-generic-status", "Good", &mut out);
+    out.push_str(&format!("<v:vcs-nodes xmlns:v=\"{VCS}\">"));
+    for unit in 1..=device.units {
+        out.push_str("<v:vcs-node-info>");
+        leaf(&mut out, "v:node-num", &unit.to_string());
+        leaf(&mut out, "v:node-serial-num", &show::serial(device, unit));
+        leaf(&mut out, "v:node-condition", "Good");
+        leaf(&mut out, "v:node-status", if unit == 1 { "Co-ordinator" } else { "Connected to Cluster" });
+        leaf(&mut out, "v:node-vcs-id", "1");
+        leaf(&mut out, "v:node-rbridge-id", &unit.to_string());
+        leaf(&mut out, "v:node-switch-wwn", &format!("10:00:00:27:F8:70:00:{unit:02X}"));
+        leaf(&mut out, "v:firmware-version", "v7.2.0");
+        leaf(&mut out, "v:node-switchtype", "BR-VDX6740");
+        leaf(&mut out, "v:node-state", "Online");
+        if extra {
+            leaf(&mut out, "v:new-leaf", "1");
+        }
+        out.push_str("</v:vcs-node-info>");
+    }
+    out.push_str("</v:vcs-nodes>");
+    out
+}
+
 /// How a mode is called in a configuration.
 pub(super) fn mode(mode: GroupMode) -> &'static str {
     match mode {
@@ -224,6 +259,7 @@ pub(super) fn mode(mode: GroupMode) -> &'static str {
 const INTERFACES: &str = "urn:brocade.com:mgmt:brocade-interface-ext";
 const LAGS: &str = "urn:brocade.com:mgmt:brocade-lag";
 const FABRIC: &str = "urn:brocade.com:mgmt:brocade-fabric-service";
+const VCS: &str = "urn:brocade.com:mgmt:brocade-vcs";
 
 /// Entries of a page, when nothing else is said.
 const PAGE: usize = 128;

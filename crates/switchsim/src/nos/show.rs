@@ -41,10 +41,9 @@ fn version(device: &Device) -> String {
     out.push_str("BootProm:           1.0.1\nControl Processor:  e500mc with 4096 MB of memory\n\n");
     out.push_str("Slot    Name    Primary/Secondary Versions                         Status\n");
     out.push_str("---------------------------------------------------------------------------\n");
-    for unit in 0..device.units {
-        let _ = writeln!(out, "SW/{unit}    NOS     7.2.0                                              ACTIVE*");
-        out.push_str("                7.2.0\n");
-    }
+    // The modules of this chassis, and not the switches of the fabric.
+    out.push_str("SW/0    NOS     7.2.0                                              ACTIVE*\n");
+    out.push_str("                7.2.0\n");
     out
 }
 
@@ -257,30 +256,30 @@ fn vcs(device: &Device) -> String {
     out
 }
 
+/// The serial number of a switch of the fabric.
+pub(crate) fn serial(device: &Device, unit: u16) -> String {
+    format!("CPL{}K{unit:02}E", device.serial)
+}
+
+/// The one that one is logged in to.
 fn chassis(device: &Device) -> String {
-    let mut out = String::new();
-    for unit in 1..=device.units {
-        let _ = writeln!(
-            out,
-            "rbridge-id {unit}\n\nChassis Family:         VDX 67xx\nChassis Backplane Revision: 1\nChassis Name:  BR-VDX6740\nswitchType: 131\n"
-        );
-        let _ = writeln!(
-            out,
-            "FAN  Unit: 1\nTime Awake:             40 days\n\nCHASSIS/WWN  Unit: 1\nPower Consume Factor:   0\nFactory Part Num:       40-1000927-06\nFactory Serial Num:     CPL254{unit}K01E\n"
-        );
-    }
-    out
+    format!(
+        "\nChassis Name:  BR-VDX6740\nswitchType: 131\n\nFAN  Unit: 1\nTime Awake:              0 days\n\n\
+         POWER SUPPLY  Unit: 1\nFactory Part Num:        23-1000043-01\nFactory Serial Num:\n\
+         Time Awake:              0 days\n\nCHASSIS/WWN  Unit: 1\nPower Consume Factor:   0\n\
+         Factory Part Num:        40-1000927-06\nFactory Serial Num:      {}\n\
+         Manufacture:             Day: 11  Month:  8  Year: 14\nTime Alive:              1116 days\n\n\
+         Airflow direction : Port side INTAKE\n",
+        serial(device, 1)
+    )
 }
 
 fn inventory(device: &Device) -> String {
-    let mut out = String::new();
-    for unit in 1..=device.units {
-        let _ = writeln!(
-            out,
-            "NAME: Chassis     DESCR: System Chassis\nPID: BR-VDX6740\nSID:BR-VDX6740    SN:CPL254{unit}K01E"
-        );
-    }
-    out
+    format!(
+        "NAME: Chassis  \t\tDESCR:System Chassis\nSID:BR-VDX6740     \tSwitchType:131\n\
+         PN:40-1000927-06  \tSN:{}\n",
+        serial(device, 1)
+    )
 }
 
 fn neighbours(device: &Device) -> String {

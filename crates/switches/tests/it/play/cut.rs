@@ -3,7 +3,7 @@
 
 use protocols::Verdict;
 use scores::Score;
-use scores::switch::{InterfaceScore, LagMode, PortChannelScore, PortFenceScore, PortMode, VlanScore};
+use scores::switch::{InterfaceScore, LagMode, PortChannelScore, PortFenceScore, PortMode, SnmpScore, VlanScore};
 use switchsim::{Profile, Sim};
 
 use super::{channel, device, interface, vlan};
@@ -11,7 +11,7 @@ use crate::bed::{Bed, assignment};
 
 /// How a connection is lost.
 #[derive(Debug, Clone, Copy)]
-enum Cut {
+pub(crate) enum Cut {
     /// The command was carried out, and its answer lost.
     After,
     /// The command was lost.
@@ -83,11 +83,10 @@ async fn everywhere_with<S: Score>(
         }
     }
     assert_eq!(positions, 3 * count);
-    println!("positions of failure: {positions}");
     positions
 }
 
-fn lose(sim: &Sim, cut: Cut, position: usize) {
+pub(crate) fn lose(sim: &Sim, cut: Cut, position: usize) {
     match cut {
         Cut::After | Cut::AfterAndCrash => sim.drop_after(position),
         Cut::Before => sim.drop_before(position),
@@ -130,187 +129,217 @@ async fn crash(bed: &mut Bed, job: &scores::Assignment) -> scores::PlayReport {
     }
 }
 
-fn both() -> [Profile; 2] {
-    [Profile::fastiron_8030(), Profile::fastiron_8095()]
-}
-
 async fn nothing(_bed: &Bed) {}
 
-fn numbered(members: &[&str]) -> PortChannelScore {
-    PortChannelScore { id: Some(9), ..channel(members) }
+/// The syntaxes of switches: each is told other things, and loses them elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Syntax {
+    /// FastIron with `primary-port` and `deploy`.
+    Deploy,
+    /// FastIron with `interface lag`.
+    Interface,
+    /// Network OS, read by NETCONF.
+    NetworkOs,
+    /// Network OS without NETCONF.
+    Lines,
 }
 
-async fn made(profile: Profile, members: &[&str]) {
-    let positions = everywhere(profile, nothing, &numbered(members)).await;
-    assert!(positions > 30, "{positions}");
+use Syntax::{Deploy, Interface, Lines, NetworkOs};
+
+impl Syntax {
+    fn profile(self) -> Profile {
+        match self {
+            Self::Deploy => Profile::fastiron_8030(),
+            Self::Interface => Profile::fastiron_8095(),
+            Self::NetworkOs => Profile::nos(),
+            Self::Lines => Profile::nos().without_netconf(),
+        }
+    }
+
+    fn is_network_os(self) -> bool {
+        matches!(self, Self::NetworkOs | Self::Lines)
+    }
+
+    /// The third, fourth, … port of a unit, as it calls it.
+    fn port(self, unit: u16, port: u16) -> String {
+        if self.is_network_os() { format!("te{unit}/0/{port}") } else { format!("{unit}/1/{port}") }
+    }
 }
 
-#[tokio::test]
-async fn while_a_port_channel_is_made_in_the_old_syntax() {
-    made(Profile::fastiron_8030(), &["1/1/1", "1/1/2", "2/1/1", "2/1/2"]).await;
-}
+/// Defines a test for every line, and a list of what they try. Each counts its positions, of which there must be at least
+/// as many as it says.
+macro_rules! cut {
+    ($($name:ident: $kind:ty, $syntax:ident, $floor:literal, $positions:expr;)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let positions = $positions($syntax).await;
+                println!("positions of failure: {positions}");
+                assert!(positions >= $floor, "there are {positions} positions, and were {}", $floor);
+            }
+        )*
 
-#[tokio::test]
-async fn while_a_port_channel_is_made_in_the_new_syntax() {
-    made(Profile::fastiron_8095(), &["1/1/1", "1/1/2", "2/1/1", "2/1/2"]).await;
-}
-
-#[tokio::test]
-async fn while_a_port_channel_is_made_on_network_os() {
-    made(Profile::nos(), &["te1/0/1", "te2/0/1"]).await;
-}
-
-async fn changed(profile: Profile, from: &[&str], to: PortChannelScore) {
-    let there = async |bed: &Bed| {
-        bed.play(&numbered(from), 1).await;
+        /// Which kinds of scores are cut in which syntax.
+        const TRIED: &[(protocols::Kind, Syntax)] = &[$((<$kind>::KIND, $syntax)),*];
     };
-    everywhere(profile, there, &to).await;
 }
 
-#[tokio::test]
-async fn while_the_members_of_a_port_channel_change() {
-    for profile in both() {
-        changed(profile, &["1/1/1", "1/1/2"], numbered(&["1/1/1", "1/1/3", "2/1/1"])).await;
+cut! {
+    while_a_port_channel_is_made_in_the_old_syntax: PortChannelScore, Deploy, 30, channel_made;
+    while_a_port_channel_is_made_in_the_new_syntax: PortChannelScore, Interface, 30, channel_made;
+    while_a_port_channel_is_made_on_network_os: PortChannelScore, NetworkOs, 30, channel_made;
+    while_a_port_channel_is_made_without_netconf: PortChannelScore, Lines, 30, channel_made;
+    while_the_members_of_a_port_channel_change_in_the_old_syntax: PortChannelScore, Deploy, 30, channel_changed;
+    while_the_members_of_a_port_channel_change_in_the_new_syntax: PortChannelScore, Interface, 30, channel_changed;
+    while_the_members_of_a_port_channel_change_on_network_os: PortChannelScore, NetworkOs, 30, channel_changed;
+    while_a_port_channel_becomes_static_in_the_old_syntax: PortChannelScore, Deploy, 30, channel_static;
+    while_a_port_channel_becomes_static_in_the_new_syntax: PortChannelScore, Interface, 30, channel_static;
+    while_a_port_channel_becomes_static_on_network_os: PortChannelScore, NetworkOs, 30, channel_static;
+    while_a_port_channel_is_removed_in_the_old_syntax: PortChannelScore, Deploy, 30, channel_removed;
+    while_a_port_channel_is_removed_in_the_new_syntax: PortChannelScore, Interface, 30, channel_removed;
+    while_a_port_channel_is_removed_on_network_os: PortChannelScore, NetworkOs, 30, channel_removed;
+    while_a_port_is_set_in_the_old_syntax: InterfaceScore, Deploy, 30, port_set;
+    while_a_port_is_set_in_the_new_syntax: InterfaceScore, Interface, 30, port_set;
+    while_a_port_is_set_on_network_os: InterfaceScore, NetworkOs, 30, port_set;
+    while_a_port_is_set_without_netconf: InterfaceScore, Lines, 30, port_set;
+    while_a_vlan_is_made_in_the_old_syntax: VlanScore, Deploy, 30, vlan_made;
+    while_a_vlan_is_made_in_the_new_syntax: VlanScore, Interface, 30, vlan_made;
+    while_a_vlan_is_made_on_network_os: VlanScore, NetworkOs, 30, vlan_made;
+    while_a_vlan_is_made_without_netconf: VlanScore, Lines, 30, vlan_made;
+    while_a_vlan_is_named_anew_in_the_old_syntax: VlanScore, Deploy, 30, vlan_named;
+    while_a_vlan_is_named_anew_in_the_new_syntax: VlanScore, Interface, 30, vlan_named;
+    while_a_vlan_is_named_anew_on_network_os: VlanScore, NetworkOs, 30, vlan_named;
+    while_a_vlan_is_removed_in_the_old_syntax: VlanScore, Deploy, 30, vlan_removed;
+    while_a_vlan_is_removed_in_the_new_syntax: VlanScore, Interface, 30, vlan_removed;
+    while_a_vlan_is_removed_on_network_os: VlanScore, NetworkOs, 30, vlan_removed;
+    while_a_port_is_fenced_in_the_old_syntax: PortFenceScore, Deploy, 30, port_fenced;
+    while_a_port_is_fenced_in_the_new_syntax: PortFenceScore, Interface, 30, port_fenced;
+    while_a_port_is_fenced_on_network_os: PortFenceScore, NetworkOs, 30, port_fenced;
+    while_a_port_is_fenced_without_netconf: PortFenceScore, Lines, 30, port_fenced;
+    while_a_fence_is_lifted_in_the_old_syntax: PortFenceScore, Deploy, 30, fence_lifted;
+    while_a_fence_is_lifted_in_the_new_syntax: PortFenceScore, Interface, 30, fence_lifted;
+    while_a_fence_is_lifted_on_network_os: PortFenceScore, NetworkOs, 30, fence_lifted;
+    while_an_snmp_user_is_made_in_the_old_syntax: SnmpScore, Deploy, 30, user_made;
+    while_an_snmp_user_is_made_in_the_new_syntax: SnmpScore, Interface, 30, user_made;
+    while_an_snmp_user_is_made_on_network_os: SnmpScore, NetworkOs, 30, user_made;
+    while_an_snmp_user_is_made_without_netconf: SnmpScore, Lines, 30, user_made;
+    while_an_snmp_user_is_removed_in_the_old_syntax: SnmpScore, Deploy, 30, user_removed;
+    while_an_snmp_user_is_removed_in_the_new_syntax: SnmpScore, Interface, 30, user_removed;
+    while_an_snmp_user_is_removed_on_network_os: SnmpScore, NetworkOs, 30, user_removed;
+}
+
+#[test]
+fn every_score_is_cut_in_every_syntax() {
+    let kinds = [PortChannelScore::KIND, InterfaceScore::KIND, VlanScore::KIND, SnmpScore::KIND, PortFenceScore::KIND];
+    for kind in kinds {
+        for syntax in [Deploy, Interface, NetworkOs, Lines] {
+            assert!(TRIED.contains(&(kind.clone(), syntax)), "{kind} is cut nowhere in {syntax:?}");
+        }
     }
 }
 
-#[tokio::test]
-async fn while_a_port_channel_becomes_static() {
-    for profile in both() {
-        let to = PortChannelScore { mode: LagMode::Static, ..numbered(&["1/1/1", "1/1/2"]) };
-        changed(profile, &["1/1/1", "1/1/2"], to).await;
-    }
+fn numbered(syntax: Syntax, members: &[(u16, u16)]) -> PortChannelScore {
+    let members: Vec<String> = members.iter().map(|(unit, port)| syntax.port(*unit, *port)).collect();
+    let members: Vec<&str> = members.iter().map(String::as_str).collect();
+    PortChannelScore { id: Some(9), ..channel(&members) }
 }
 
-#[tokio::test]
-async fn while_a_port_channel_of_network_os_changes() {
-    let to = PortChannelScore { mode: LagMode::Static, ..numbered(&["te1/0/1", "te1/0/3"]) };
-    changed(Profile::nos(), &["te1/0/1", "te1/0/2"], to).await;
+/// Plays what must be there beforehand.
+async fn there<S: Score>(bed: &Bed, score: &S) {
+    let report = bed.play(score, 1).await;
+    assert_eq!(report.verdict, Verdict::Converged, "{report:?}");
+}
+
+async fn channel_made(syntax: Syntax) -> usize {
+    everywhere(syntax.profile(), nothing, &numbered(syntax, &[(1, 1), (1, 2), (2, 1), (2, 2)])).await
+}
+
+async fn channel_becomes(syntax: Syntax, to: PortChannelScore) -> usize {
+    let from = async |bed: &Bed| there(bed, &numbered(syntax, &[(1, 1), (1, 2)])).await;
+    everywhere(syntax.profile(), from, &to).await
+}
+
+async fn channel_changed(syntax: Syntax) -> usize {
+    channel_becomes(syntax, numbered(syntax, &[(1, 1), (1, 3), (2, 1)])).await
+}
+
+async fn channel_static(syntax: Syntax) -> usize {
+    let to = PortChannelScore { mode: LagMode::Static, ..numbered(syntax, &[(1, 1), (1, 2)]) };
+    channel_becomes(syntax, to).await
 }
 
 /// Its members are in VLANs, which must be there again when it was brought back.
-async fn removed(profile: Profile, port: &str) {
+async fn channel_removed(syntax: Syntax) -> usize {
+    let port = if syntax == Deploy { "1/1/1" } else { "lg9" };
     let tagged = async |bed: &Bed| {
-        bed.play(&vlan(10, Some("servers")), 1).await;
-        bed.play(&numbered(&["1/1/1", "1/1/2"]), 1).await;
+        there(bed, &vlan(10, Some("servers"))).await;
+        there(bed, &numbered(syntax, &[(1, 1), (1, 2)])).await;
         let mode = Some(PortMode::Trunk { tagged: [10].into(), native: None });
-        let report = bed.play(&InterfaceScore { mode, ..interface(port) }, 1).await;
-        assert_eq!(report.verdict, Verdict::Converged, "{report:?}");
+        there(bed, &InterfaceScore { mode, ..interface(port) }).await;
     };
-    everywhere(profile, tagged, &PortChannelScore { absent: true, ..numbered(&[]) }).await;
+    everywhere(syntax.profile(), tagged, &PortChannelScore { absent: true, ..numbered(syntax, &[]) }).await
 }
 
-#[tokio::test]
-async fn while_a_port_channel_is_removed_in_the_old_syntax() {
-    removed(Profile::fastiron_8030(), "1/1/1").await;
-}
-
-#[tokio::test]
-async fn while_a_port_channel_is_removed_in_the_new_syntax() {
-    removed(Profile::fastiron_8095(), "lg9").await;
-}
-
-async fn set(profile: Profile, port: &str) {
+async fn port_set(syntax: Syntax) -> usize {
+    let port = syntax.port(1, 5);
     let vlans = async |bed: &Bed| {
         for id in [10, 20] {
-            bed.play(&vlan(id, None), 1).await;
+            there(bed, &vlan(id, None)).await;
         }
-        bed.play(&InterfaceScore { mode: Some(PortMode::Access { vlan: 10 }), ..interface(port) }, 1).await;
+        there(bed, &InterfaceScore { mode: Some(PortMode::Access { vlan: 10 }), ..interface(&port) }).await;
     };
     let score = InterfaceScore {
         description: Some("db-1".into()),
-        enabled: Some(port == "te1/0/5"),
+        // They are shut on Network OS until somebody opens them.
+        enabled: Some(syntax.is_network_os()),
         edge: Some(true),
         mode: Some(PortMode::Trunk { tagged: [10].into(), native: Some(20) }),
-        ..interface(port)
+        ..interface(&port)
     };
-    everywhere(profile, vlans, &score).await;
+    everywhere(syntax.profile(), vlans, &score).await
 }
 
-#[tokio::test]
-async fn while_a_port_is_set_in_the_old_syntax() {
-    set(Profile::fastiron_8030(), "1/1/5").await;
+async fn vlan_made(syntax: Syntax) -> usize {
+    everywhere(syntax.profile(), nothing, &vlan(10, Some("servers"))).await
 }
 
-#[tokio::test]
-async fn while_a_port_is_set_in_the_new_syntax() {
-    set(Profile::fastiron_8095(), "1/1/5").await;
+async fn vlan_named(syntax: Syntax) -> usize {
+    let named = async |bed: &Bed| there(bed, &vlan(10, Some("servers"))).await;
+    everywhere(syntax.profile(), named, &vlan(10, Some("storage"))).await
 }
 
-#[tokio::test]
-async fn while_a_port_is_set_on_network_os() {
-    set(Profile::nos(), "te1/0/5").await;
+async fn vlan_removed(syntax: Syntax) -> usize {
+    let named = async |bed: &Bed| there(bed, &vlan(10, Some("servers"))).await;
+    everywhere(syntax.profile(), named, &VlanScore { absent: true, ..vlan(10, None) }).await
 }
 
-async fn vlan_made(profile: Profile) {
-    everywhere(profile, nothing, &vlan(10, Some("servers"))).await;
+fn fence(syntax: Syntax, fenced: bool) -> PortFenceScore {
+    PortFenceScore { device: device(), port: syntax.port(1, 1).parse().unwrap(), fenced }
 }
 
-async fn vlan_removed(profile: Profile) {
-    let there = async |bed: &Bed| {
-        bed.play(&vlan(10, Some("servers")), 1).await;
+async fn port_fenced(syntax: Syntax) -> usize {
+    let open = async |bed: &Bed| there(bed, &fence(syntax, false)).await;
+    everywhere(syntax.profile(), open, &fence(syntax, true)).await
+}
+
+async fn fence_lifted(syntax: Syntax) -> usize {
+    let shut = async |bed: &Bed| {
+        there(bed, &fence(syntax, false)).await;
+        there(bed, &fence(syntax, true)).await;
     };
-    everywhere(profile, there, &VlanScore { absent: true, ..vlan(10, None) }).await;
+    everywhere(syntax.profile(), shut, &fence(syntax, false)).await
 }
 
-async fn fenced(profile: Profile, port: &str) {
-    let fence = |fenced| PortFenceScore { device: device(), port: port.parse().unwrap(), fenced };
-    let open = async |bed: &Bed| {
-        bed.play(&fence(false), 1).await;
-    };
-    everywhere(profile, open, &fence(true)).await;
+async fn user_made(syntax: Syntax) -> usize {
+    let key = protocols::SecretKey::generate();
+    let score = super::snmp::sealed(&key, "correct-horse");
+    everywhere_with(&key, syntax.profile(), nothing, &score).await
 }
 
-#[tokio::test]
-async fn while_a_vlan_is_made_in_the_old_syntax() {
-    vlan_made(Profile::fastiron_8030()).await;
-}
-
-#[tokio::test]
-async fn while_a_vlan_is_made_in_the_new_syntax() {
-    vlan_made(Profile::fastiron_8095()).await;
-}
-
-#[tokio::test]
-async fn while_a_vlan_is_made_on_network_os() {
-    vlan_made(Profile::nos()).await;
-}
-
-#[tokio::test]
-async fn while_a_vlan_is_removed_in_the_old_syntax() {
-    vlan_removed(Profile::fastiron_8030()).await;
-}
-
-#[tokio::test]
-async fn while_a_vlan_is_removed_in_the_new_syntax() {
-    vlan_removed(Profile::fastiron_8095()).await;
-}
-
-#[tokio::test]
-async fn while_a_vlan_is_removed_on_network_os() {
-    vlan_removed(Profile::nos()).await;
-}
-
-#[tokio::test]
-async fn while_a_port_is_fenced_in_the_old_syntax() {
-    fenced(Profile::fastiron_8030(), "1/1/1").await;
-}
-
-#[tokio::test]
-async fn while_a_port_is_fenced_in_the_new_syntax() {
-    fenced(Profile::fastiron_8095(), "1/1/1").await;
-}
-
-#[tokio::test]
-async fn while_a_port_is_fenced_on_network_os() {
-    fenced(Profile::nos(), "te1/0/1").await;
-}
-
-#[tokio::test]
-async fn while_an_snmp_user_is_made() {
-    for profile in [Profile::fastiron_8095(), Profile::nos()] {
-        let key = protocols::SecretKey::generate();
-        let score = super::snmp::sealed(&key, "correct-horse");
-        everywhere_with(&key, profile, nothing, &score).await;
-    }
+async fn user_removed(syntax: Syntax) -> usize {
+    let key = protocols::SecretKey::generate();
+    let score = super::snmp::sealed(&key, "correct-horse");
+    let made = async |bed: &Bed| there(bed, &score).await;
+    let gone = SnmpScore { auth: None, privacy: None, absent: true, ..score.clone() };
+    everywhere_with(&key, syntax.profile(), made, &gone).await
 }

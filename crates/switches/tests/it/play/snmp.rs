@@ -21,7 +21,7 @@ fn score(bed: &Bed, auth: &str) -> SnmpScore {
 }
 
 /// A user whose secrets are sealed to this key.
-pub(super) fn sealed(key: &SecretKey, auth: &str) -> SnmpScore {
+pub(crate) fn sealed(key: &SecretKey, auth: &str) -> SnmpScore {
     let mut score = SnmpScore {
         device: device(),
         user: "watch".into(),

@@ -26,7 +26,7 @@ fn old_version(device: &Device) -> String {
     out.push_str(RULE);
     for unit in 1..=device.units {
         let _ = writeln!(out, "UNIT {unit}: SL 1: ICX6450-24P POE 24-port Management Module");
-        let _ = writeln!(out, "         Serial  #: BZS324{unit}K00Q");
+        let _ = writeln!(out, "         Serial  #: BZS{}K{unit:02}Q", device.serial);
         let _ = writeln!(out, "         License: BASE_SOFT_PACKAGE   (LID: dbuFJ{unit}HKFFx)");
         out.push_str("         P-ENGINE  0: type DEF0, rev 01\n");
         out.push_str(RULE);
@@ -51,7 +51,7 @@ fn new_version(device: &Device) -> String {
     out.push_str(RULE);
     for unit in 1..=device.units {
         let _ = writeln!(out, "UNIT {unit}: SL 1: ICX7150-24P-4X10GR POE 24-port Management Module");
-        let _ = writeln!(out, "      Serial  #:FEE381{unit}Q018");
+        let _ = writeln!(out, "      Serial  #:FEE{}Q{unit:03}", device.serial);
         out.push_str("      Software Package: ICX7150_L3_SOFT_PACKAGE\n      Current License: 4X10GR\n");
         out.push_str("      P-ASIC  0: type B160, rev 11  Chip BCM56160_B0\n");
         out.push_str(RULE);
