@@ -1,5 +1,6 @@
-# `services.flotilla.agent.devices`: what an agent manages that runs no agent itself, as `[devices.NAME]` of its
-# configuration. Secrets become credentials of the service that has the network.
+# `services.flotilla.agent.devices` and `deviceGroups`: what an agent manages that runs no agent itself, and which of it is
+# changed as one, as `[devices.NAME]` and `[device-groups.NAME]` of its configuration. Secrets become credentials of the
+# service that has the network.
 {
   lib,
   parts,
@@ -67,6 +68,51 @@ in
       `settings.devices.NAME.password-file`, and let `files/1` give it to the agent's user.
     '';
   };
+
+  groups = mkOption {
+    type = types.attrsOf (
+      types.submodule {
+        options.members = mkOption {
+          type = types.listOf types.str;
+          description = "The names of its members among `devices`, two or more.";
+        };
+      }
+    );
+    default = { };
+    description = ''
+      Groups of devices that are changed as one, by the names that scores know them by: what is declared for a group is on
+      all of its members, or on none.
+    '';
+  };
+
+  groupSettings = lib.mapAttrs (_: group: { inherit (group) members; });
+
+  # What the agent itself would refuse, said while the system is evaluated.
+  groupAssertions =
+    groups: written:
+    lib.concatLists (
+      lib.mapAttrsToList (
+        name: group:
+        let
+          at = "${prefix}.deviceGroups.${name}";
+          unknown = lib.filter (member: !(written ? ${member})) group.members;
+        in
+        [
+          {
+            assertion = !(written ? ${name});
+            message = "${at}: a device is called so: give the group another name.";
+          }
+          {
+            assertion = lib.length (lib.unique group.members) >= 2;
+            message = "${at}.members names two devices or more.";
+          }
+          {
+            assertion = unknown == [ ];
+            message = "${at}.members: there is no device ${lib.concatStringsSep ", " unknown} in ${prefix}.devices.";
+          }
+        ]
+      ) groups
+    );
 
   # The agent's settings.
   settings = lib.mapAttrs (

@@ -120,6 +120,10 @@ in
         exclusive = true;
       };
       settings.devices.core.password-file = "/var/lib/devices/core";
+      deviceGroups.pair.members = [
+        "rack-3"
+        "core"
+      ];
     };
   };
 
@@ -175,6 +179,13 @@ in
           address = "10.0.0.4";
           user = "flotilla";
         };
+      };
+      deviceGroups = {
+        core.members = [ "core" ];
+        pair.members = [
+          "core"
+          "rack-9"
+        ];
       };
     };
   };

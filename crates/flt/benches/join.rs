@@ -144,6 +144,7 @@ impl Fleet {
             pulls: true,
             files_root: root,
             devices: Vec::new(),
+            device_groups: Vec::new(),
             device_facts: agent::DEVICE_FACTS,
             clock: ClockPart::default(),
         })

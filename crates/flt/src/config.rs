@@ -9,6 +9,7 @@ use serde::Deserialize;
 mod devices;
 mod env;
 mod file;
+mod groups;
 mod keys;
 mod layers;
 mod problems;
@@ -17,6 +18,7 @@ mod suggest;
 
 pub(crate) use devices::{DeviceConfig, host_and_port};
 pub(crate) use env::Env;
+pub(crate) use groups::GroupConfig;
 pub(crate) use keys::{Role, list_value, path_value};
 pub(crate) use layers::Layered;
 pub(crate) use problems::{ConfigError, Problem};

@@ -71,6 +71,7 @@ pub(crate) async fn agent(config: AgentConfig, context: Context) -> anyhow::Resu
             pulls: true,
             files_root: config.files_root.clone(),
             devices: config.devices(),
+            device_groups: config.device_groups(),
             device_facts: config.device_facts(),
             clock: ClockPart::default(),
         };

@@ -70,6 +70,7 @@ in
       coordinators, and opens nothing a second time.
     '';
     devices = devices.option;
+    deviceGroups = devices.groups;
 
     workloads.postgresql = {
       enable = mkOption {
@@ -142,6 +143,7 @@ in
       hands-data = lib.mkIf split (lib.mkDefault rootFolder);
       hands-user = lib.mkIf split (lib.mkDefault user);
       devices = lib.mkIf (cfg.devices != { }) (devices.settings cfg.devices);
+      device-groups = lib.mkIf (cfg.deviceGroups != { }) (devices.groupSettings cfg.deviceGroups);
     };
 
     users = lib.mkMerge [
@@ -187,6 +189,7 @@ in
         };
       }
       ++ devices.assertions cfg.devices (cfg.settings.devices or { })
+      ++ devices.groupAssertions cfg.deviceGroups (cfg.settings.devices or { })
       ++ [
         {
           assertion = !postgresql.enable || postgresql.account != user;

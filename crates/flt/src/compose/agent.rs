@@ -59,6 +59,8 @@ pub struct AgentParts {
     pub files_root: PathBuf,
     /// Devices that it manages, which run no agent themselves.
     pub devices: Vec<switches::Declaration>,
+    /// Which of these are changed as one.
+    pub device_groups: Vec<switches::Group>,
     /// Time between looks at them, for their facts.
     pub device_facts: Duration,
     /// The clock.

@@ -19,7 +19,7 @@ use protocols::{FleetState, NodeId, SecretKey};
 use scores::bond::BondScore;
 use scores::files::FilesScore;
 use scores::nixos::{NixosScore, TrustedKey};
-use scores::topology::Pair;
+use scores::topology::{Pair, Redundant};
 use scores::{Artifacts, Checks, Custodian, Ensemble, Player, Registry, Score as _, Trials};
 
 use super::Late;
@@ -46,6 +46,8 @@ pub(super) struct Host<'a> {
     pub(super) nixos: bool,
     /// Devices that are managed from here.
     pub(super) devices: &'a [switches::Device],
+    /// Which of these are changed as one.
+    pub(super) groups: &'a [switches::Group],
     /// Workloads with one writer, as far as they are driven or seen here.
     pub(super) workloads: KeptHere,
 }
@@ -67,6 +69,9 @@ impl Host<'_> {
                 let subjects = format!("bond/{}/*", device.declaration().name);
                 ensemble = ensemble.with(Player::new(pair, Registry::new().with::<BondScore>()).only(subjects));
             }
+        }
+        for group in group_players(self.groups, self.devices)? {
+            ensemble = ensemble.with(group);
         }
         let files = LinuxHost::new(self.files_root, Arc::clone(&self.artifacts)).with_keys(keys);
         ensemble = ensemble.with(Player::new(files, Registry::new().with::<FilesScore>()));
@@ -92,6 +97,18 @@ pub(super) fn devices(parts: &AgentParts, late: &Arc<Late<Agent>>) -> anyhow::Re
     parts.devices.iter().map(open).collect()
 }
 
+/// What plays on groups of devices. Their members' sessions are those of the devices.
+fn group_players(
+    groups: &[switches::Group],
+    devices: &[switches::Device],
+) -> anyhow::Result<Vec<Player<Redundant<switches::Member>>>> {
+    let player = |group: &switches::Group| {
+        let player = switches::group_player(group, devices);
+        player.map_err(|why| anyhow::anyhow!("the group `{}` of devices: {why}", group.name))
+    };
+    groups.iter().map(player).collect()
+}
+
 /// The hands in the agent's own process.
 pub(super) fn near(
     parts: &AgentParts,
@@ -115,6 +132,7 @@ pub(super) fn near(
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
         devices,
+        groups: &parts.device_groups,
         workloads: drivers.topology(),
     };
     Ok(Arc::new(host.ensemble()?))
@@ -139,6 +157,7 @@ pub(super) fn far(
         trusted: Arc::new(Vec::new),
         nixos: true,
         devices: &[],
+        groups: &[],
         workloads: KeptHere::unseen(),
     };
     let far = FarHands::new(socket, Arc::new(host.ensemble()?), artifacts, Arc::clone(&checks) as Arc<dyn Checks>);
@@ -147,7 +166,9 @@ pub(super) fn far(
     }
     let ensemble = Ensemble::new(Trials::open(parts.data.join("trials"))?, checks);
     let players = devices.iter().map(|device| switches::player(device.clone()));
-    Ok(Beside::new(far, players.fold(ensemble, Ensemble::with)))
+    let ensemble = players.fold(ensemble, Ensemble::with);
+    let groups = group_players(&parts.device_groups, devices)?;
+    Ok(Beside::new(far, groups.into_iter().fold(ensemble, Ensemble::with)))
 }
 
 /// The node's keys: its own, and then those that it had before.

@@ -116,6 +116,8 @@ pub(super) enum Kind {
     Table,
     /// Tables of devices, by their names.
     Devices,
+    /// Tables of groups of devices, by their names.
+    DeviceGroups,
 }
 
 impl Kind {
@@ -152,6 +154,7 @@ impl Kind {
             (Self::OneOf(words), _) => expected(&format!("one of \"{}\"", words.join("\", \""))),
             (Self::Table, _) => expected("a table"),
             (Self::Devices, value) => super::devices::check(value),
+            (Self::DeviceGroups, value) => super::groups::check(value),
         }
     }
 
@@ -234,6 +237,7 @@ const AGENT: &[Key] = &[
     key("hands-data", Kind::Path, |env| Some(path_value(&hands_data(env)?))),
     key("hands-user", Kind::Account, |_| text("flotilla")),
     key("devices", Kind::Devices, none),
+    key("device-groups", Kind::DeviceGroups, none),
     key("device-facts-seconds", Kind::Number(1, 86_400), |_| Some(Value::Integer(300))),
 ];
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::keys::Role;
 use super::problems::Problem;
-use super::{DeviceConfig, RoleConfig};
+use super::{DeviceConfig, GroupConfig, RoleConfig, groups};
 
 /// What an agent is told.
 #[derive(Debug, Clone, Deserialize)]
@@ -48,6 +48,9 @@ pub(crate) struct AgentConfig {
     /// What it manages that runs no agent itself.
     #[serde(default)]
     devices: BTreeMap<Name, DeviceConfig>,
+    /// Which of them are changed as one.
+    #[serde(default)]
+    device_groups: BTreeMap<Name, GroupConfig>,
     device_facts_seconds: u64,
 }
 
@@ -142,6 +145,11 @@ impl AgentConfig {
         self.devices.iter().filter_map(|(name, device)| device.declaration(name).ok()).collect()
     }
 
+    /// The groups of devices that are changed as one. They were checked with the rest.
+    pub(crate) fn device_groups(&self) -> Vec<switches::Group> {
+        self.device_groups.iter().map(|(name, group)| group.group(name)).collect()
+    }
+
     /// How often it looks at its devices, for their facts.
     pub(crate) const fn device_facts(&self) -> Duration {
         Duration::from_secs(self.device_facts_seconds)
@@ -186,6 +194,10 @@ impl RoleConfig for AgentConfig {
             if let Err(why) = device.declaration(name) {
                 problems.push(Problem::with("devices", format!("`{name}`: {why}")));
             }
+        }
+        if problems.iter().all(|problem| problem.key() != Some("devices")) {
+            let wrong = groups::problems(&self.device_groups, &self.devices());
+            problems.extend(wrong.into_iter().map(|why| Problem::with("device-groups", why)));
         }
         problems
     }

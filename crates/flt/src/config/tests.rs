@@ -151,7 +151,7 @@ fn all_problems_are_named_with_their_place() {
         "c.toml:7:7: `log` should be a log filter, such as \"info\" or \"info,mesh=debug\", and is \"info,=,\"",
         "c.toml:8:1: the agent has no key `frobnicate`; it has data, key-file, ticket-file, name, listen, mdns, \
          metrics, log, heartbeat-seconds, files-root, hands, hands-data, hands-user, devices, \
-         device-facts-seconds",
+         device-groups, device-facts-seconds",
     ];
     for line in expected {
         assert!(problems.iter().any(|problem| problem == line), "{line}\nis not in\n{problems:#?}");
@@ -298,4 +298,60 @@ fn devices_are_declared_with_what_is_needed_to_reach_them() {
         let problems = refused(&wrong);
         assert!(problems.contains(why), "{wrong}\n{problems}");
     }
+}
+
+#[test]
+fn groups_of_devices_are_declared_by_the_names_of_their_members() {
+    let place = Place::new();
+    let device = |name: &str, letter: &str| {
+        format!(
+            "[devices.{name}]\nkind = \"switch\"\naddress = \"10.0.0.7\"\nuser = \"flotilla\"\nhost-key = \"SHA256:{}\"\n\
+             password-file = \"password\"\n",
+            letter.repeat(43)
+        )
+    };
+    let devices = format!("{}{}{}", device("core-1", "A"), device("core-2", "B"), device("twin", "A"));
+    let good = "[device-groups.core]\nmembers = [\"core-2\", \"core-1\"]\n";
+    let groups = agent(&place, &format!("{devices}{good}")).unwrap().device_groups();
+    let members: Vec<&str> = groups[0].members.iter().map(|name| name.as_str()).collect();
+    assert_eq!((groups[0].name.as_str(), members), ("core", vec!["core-2", "core-1"]));
+    assert!(agent(&place, &devices).unwrap().device_groups().is_empty());
+    for (wrong, why) in [
+        ("[device-groups]\ncore = [\"core-1\"]\n", "should be a table: [device-groups.core]"),
+        ("[device-groups.core]\n", "`core`: missing field `members`"),
+        ("[device-groups.core]\nmembers = []\n", "`core`: `members` is empty"),
+        ("[device-groups.core]\nmembers = [\"core-1\"]\n", "`core`: it has one member"),
+        ("[device-groups.core]\nmembers = \"core-1\"\n", "`core`: invalid type"),
+        ("[device-groups.core]\nmember = [\"core-1\"]\n", "`core`: a group has no key `member`; it has members alone"),
+        ("[device-groups.core]\nmembers = [\"core-1\", \"core-1\"]\n", "`core-1` stands there twice"),
+        (
+            "[device-groups.core]\nmembers = [\"core-1\", \"core-9\"]\n",
+            "there is no device `core-9`; did you mean `core-",
+        ),
+        (
+            "[device-groups.core]\nmembers = [\"core-1\", \"zebra\"]\n",
+            "no device `zebra`; declare it as [devices.zebra]",
+        ),
+        (
+            "[device-groups.core]\nmembers = [\"core-1\", \"twin\"]\n",
+            "`core-1` and `twin` are one device, by their host",
+        ),
+        ("[device-groups.twin]\nmembers = [\"core-1\", \"core-2\"]\n", "`twin`: a device is called so"),
+        ("[device-groups.core]\nmembers = [\"core-1\", \"core\"]\n", "`core` is a group: members are devices"),
+        (
+            "[device-groups.core]\nmembers = [\"core-1\", \"edge\"]\n[device-groups.edge]\nmembers = [\"core\", \"core-2\"]\n",
+            "`edge` is a group: members are devices",
+        ),
+    ] {
+        match agent(&place, &format!("{devices}{wrong}")) {
+            Ok(config) => panic!("{config:?}"),
+            Err(error) => {
+                let problems: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
+                assert!(problems.join("\n").contains(why), "{wrong}\n{problems:#?}");
+            }
+        }
+    }
+    // Without the devices it is not asked who is a member: what is wrong with them comes first.
+    let problems = agent(&place, &format!("{}{good}", devices.replace("10.0.0.7", "a:b"))).unwrap_err();
+    assert!(problems.problems().iter().all(|problem| problem.to_string().contains("address")), "{problems:?}");
 }

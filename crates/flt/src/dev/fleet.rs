@@ -202,6 +202,7 @@ impl DevFleet {
             pulls: true,
             files_root: root,
             devices: Vec::new(),
+            device_groups: Vec::new(),
             device_facts: agent::DEVICE_FACTS,
             clock: self.options.agent_clock.clone(),
         };

@@ -109,6 +109,7 @@ pub fn open(store: Arc<Store>, parts: &KeeperParts, stop: CancellationToken) -> 
         nixos: rustix::process::geteuid().is_root(),
         // They are the network half's.
         devices: &[],
+        groups: &[],
         workloads: drivers.topology(),
     };
     let (fleet, data, patience) = (parts.fleet, parts.data.clone(), parts.patience);

@@ -122,6 +122,7 @@ impl Rig {
             pulls: true,
             files_root,
             devices: Vec::new(),
+            device_groups: Vec::new(),
             device_facts: agent::DEVICE_FACTS,
             clock: ClockPart::default(),
         }

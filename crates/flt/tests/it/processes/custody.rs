@@ -117,6 +117,30 @@ fn two_agents_change_one_switch_one_after_the_other() {
 }
 
 #[test]
+fn who_is_quarantined_loses_custody_of_a_device() {
+    let mut racks = Racks::found();
+    let sim = racks.switch();
+    let one = racks.join("edge-1", "rack-3", &sim);
+    let two = racks.join("edge-2", "core", &sim);
+    let never = racks.file("never");
+    racks.vlan("edge-1", "rack-3", (20, "servers"), Some(&never));
+    racks.publish();
+    has(&sim, "servers");
+    racks.vlan("edge-2", "core", (20, "storage"), None);
+    racks.publish();
+    two.wait_for("wait for `edge-1`, which is changing the same device");
+    assert!(!sim.running_config().contains("storage"));
+    racks.bed.admin(["node", "quarantine", "edge-1", "--reason", "it keeps a switch"]).ok();
+    until("it is saved", DEADLINE, || {
+        let saved = sim.startup_config();
+        if saved.contains("storage") && !saved.contains("servers") { Ok(()) } else { Err(saved) }
+    });
+    // It knows that it may not go on, and the change is not its own to undo.
+    one.wait_for("custody of a device is not certain any more");
+    assert!(sim.running_config().contains("storage") && !sim.running_config().contains("servers"));
+}
+
+#[test]
 fn what_a_killed_agent_began_is_not_undone_over_what_another_made_of_it() {
     let mut racks = Racks::found();
     let sim = racks.switch();

@@ -1,5 +1,7 @@
 //! A switch that runs no agent, managed by one: a real fleet, and a simulated switch behind real SSH.
 
+mod groups;
+
 use switchsim::{Nasty, PortId, Profile, Sim};
 use testkit::{DEADLINE, until};
 use tokio::runtime::Runtime;

@@ -100,6 +100,7 @@ pub(crate) fn agent_parts(dir: &Path, name: &str, ticket: Ticket) -> AgentParts 
         drift: Duration::from_secs(600),
         files_root: root,
         devices: Vec::new(),
+        device_groups: Vec::new(),
         device_facts: flt::compose::agent::DEVICE_FACTS,
         clock: ClockPart::default(),
         grace: Duration::from_secs(60),

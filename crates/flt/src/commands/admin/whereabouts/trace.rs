@@ -111,12 +111,12 @@ impl Told {
 
     /// Adds what a switch tells. Of one that several nodes manage, what was seen last counts.
     pub(super) fn switch(&mut self, table: Table) {
-        let serials = |facts: &DeviceFacts| -> Vec<String> {
+        let serials = |facts: &DeviceFacts| -> BTreeSet<String> {
             facts.units.iter().filter_map(|unit| unit.serial.clone()).collect()
         };
         let own = serials(&table.facts);
-        let same =
-            |other: &&mut Table| other.device == table.device || (!own.is_empty() && serials(&other.facts) == own);
+        // Some tell of every unit of a stack or a fabric, some of the one that they are logged in to.
+        let same = |other: &&mut Table| other.device == table.device || !serials(&other.facts).is_disjoint(&own);
         match self.tables.iter_mut().find(same) {
             Some(other) if table.age_seconds.unwrap_or(u64::MAX) < other.age_seconds.unwrap_or(u64::MAX) => {
                 *other = table;

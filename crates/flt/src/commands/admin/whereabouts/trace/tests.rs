@@ -130,6 +130,12 @@ fn a_switch_that_two_nodes_manage_counts_once() {
     told.switch(table("rack-3", "edge-2", 5, Some("FEE1"), "1/1/2"));
     told.switch(table("rack-three", "edge-3", 7, Some("FEE1"), "1/1/1"));
     assert_eq!(seen(&told, 1), [is("rack-3", "1/1/2", How::Edge)]);
+    // One that tells of the whole stack tells of the same switch.
+    let mut whole = table("stack", "edge-4", 3, Some("FEE1"), "1/1/3");
+    let second = protocols::facts::device::UnitFact { id: 2, model: None, serial: Some("FEE2".into()) };
+    whole.facts.units.push(second);
+    told.switch(whole);
+    assert_eq!(seen(&told, 1), [is("stack", "1/1/3", How::Edge)]);
 }
 
 #[test]
