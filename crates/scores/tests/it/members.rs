@@ -177,7 +177,7 @@ async fn a_member_that_was_overtaken_is_left_and_hides_none_that_is_still_to_be_
     let site = Site::new(2);
     fails(&site, 0, DeviceError::overtaken("another was here"));
     let report = site.redundant().play(&job, &site.stage).await;
-    assert!(report.message.contains("left as it is: a: another was here"), "{report:?}");
+    assert!(report.message.contains("left as it is: a (b: as before): another was here"), "{report:?}");
     assert_eq!(site.files(), [2, 0]);
     for overtaken in [0, 1] {
         let site = Site::new(2);
