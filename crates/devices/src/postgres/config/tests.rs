@@ -4,7 +4,7 @@ use super::*;
 
 fn setup() -> Setup {
     let payload = r#"{"name":"orders","succession":{"candidates":["a","b"],"first":"a"},"addresses":{"a":"10.0.0.1:5433","b":"10.0.0.2:5433"},"folder":"/srv/pg","tls":{"folder":"/etc/pg","authorities":{"n":"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"}},"parameters":{"max_connections":"7","log_line_prefix":"it's \\ %m"},"clients":["10.9.0.0/16"]}"#;
-    Setup { score: score::parse(payload).unwrap(), me: "a".parse().unwrap() }
+    Setup::new(score::parse(payload).unwrap(), "a".parse().unwrap())
 }
 
 fn lines(text: &str) -> Vec<&str> {

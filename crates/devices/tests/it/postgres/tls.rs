@@ -12,7 +12,7 @@ fn with_authority(setup: Setup, site: &str, pem: Option<String>) -> Setup {
         Some(pem) => score.tls.authorities.insert(site.parse().unwrap(), pem),
         None => score.tls.authorities.remove(&site.parse().unwrap()),
     };
-    Setup { score, me: setup.me }
+    Setup::new(score, setup.me)
 }
 
 #[tokio::test(flavor = "multi_thread")]
