@@ -82,7 +82,7 @@ fn no_order_of_events_breaks_an_invariant() {
 /// Longer horizons and more at once, the one named by `FLT_ROW`, for `FLT_SECONDS` each or until all is explored:
 /// `cargo test -p failover --test it -- --ignored --nocapture larger_rows`.
 #[test]
-#[ignore = "takes long, and much memory"]
+#[ignore = "takes up to ten minutes a row, and memory for its last ones"]
 fn larger_rows() {
     let number = |name: &str| variable(name).and_then(|text| text.parse::<usize>().ok());
     let within = Duration::from_secs(number("FLT_SECONDS").unwrap_or(600) as u64);

@@ -6,6 +6,7 @@ pub(crate) mod bed;
 mod custody;
 mod interruptions;
 mod messages;
+mod racks;
 mod story;
 mod switches;
 mod system;

@@ -7,6 +7,7 @@ mod bond;
 mod faults;
 mod group;
 mod login;
+mod lost;
 mod netconf;
 mod play;
 mod session;

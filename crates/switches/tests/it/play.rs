@@ -1,6 +1,6 @@
 //! Scores, played: planned, made, read back, saved, undone, refused.
 
-pub(crate) mod cut;
+mod cut;
 mod refused;
 mod snmp;
 

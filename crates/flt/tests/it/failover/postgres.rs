@@ -27,9 +27,13 @@ fn acknowledged_rows_outlive_what_ends_their_primary() {
     if !testkit::require("acknowledged_rows_outlive_what_ends_their_primary", stage::TOOLS) {
         return;
     }
-    let mut stage = Stage::set(1, &Fault::KillPostgres.needs());
+    outlive(QUICK, Stage::set(1, &Fault::KillPostgres.needs()));
+}
+
+/// No acknowledged row is lost, and none overlaps, whichever of these comes.
+fn outlive(faults: &[Fault], mut stage: Stage) {
     let mut rows = Vec::new();
-    for fault in QUICK {
+    for fault in faults {
         let mut row = Row::new(*fault);
         stage.suffer(*fault, &mut row);
         rows.push(row);
@@ -55,21 +59,11 @@ fn acknowledged_rows_outlive_either_half_of_an_agent() {
     if !testkit::require(name, stage::TOOLS) || !testkit::require(name, super::halves::TOOLS) {
         return;
     }
-    let mut stage = Stage::set(1, &Fault::KillHands.needs());
-    let mut rows = Vec::new();
-    for fault in OF_HALVES {
-        let mut row = Row::new(*fault);
-        stage.suffer(*fault, &mut row);
-        rows.push(row);
-    }
-    stage.strike(rows.iter_mut());
-    figures::tell(&rows);
-    figures::are_sound(&rows);
+    outlive(OF_HALVES, Stage::set(1, &Fault::KillHands.needs()));
 }
 
 /// A standby dies and is removed from the fleet, then the primary: what is left goes on, at last alone.
 #[test]
-#[ignore = "takes minutes, and a machine that has little else to do"]
 fn nodes_that_are_removed_take_no_acknowledged_row_with_them() {
     if !testkit::require("nodes_that_are_removed_take_no_acknowledged_row_with_them", stage::TOOLS) {
         return;

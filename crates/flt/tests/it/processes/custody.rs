@@ -1,85 +1,21 @@
 //! Two agents that are told to manage one switch: a lease decides, whatever each of them calls it.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
 
 use switchsim::{Profile, Sim};
-use testkit::{DEADLINE, Proc, Program, until};
-use tokio::runtime::Runtime;
+use testkit::{DEADLINE, Proc, until};
 
-use super::bed::{Bed, ready};
-
-/// A fleet, and switches that live as long as the test.
-struct Racks {
-    bed: Bed,
-    coordinator: Proc,
-    runtime: Runtime,
-    fleet: String,
-}
+use super::bed::ready;
+use super::racks::Racks;
 
 impl Racks {
-    fn found() -> Self {
-        let bed = Bed::found();
-        let coordinator = bed.start_coordinator();
-        fs::write(bed.path().join("switch.password"), "secret\n").unwrap();
-        fs::write(bed.path().join("switch.enable"), "enable\n").unwrap();
-        Self { bed, coordinator, runtime: Runtime::new().unwrap(), fleet: String::new() }
-    }
-
-    fn switch(&self) -> Sim {
-        self.runtime.block_on(Sim::start(Profile::fastiron_8095())).unwrap()
+    fn one(&self) -> Sim {
+        self.switch(Profile::fastiron_8095())
     }
 
     /// An agent that has a switch under a name of its own.
-    fn agent(&self, node: &str, device: &str, sim: &Sim, exclusive: bool) -> Program {
-        let file = self.bed.path().join(format!("{node}.toml"));
-        let text = format!(
-            "[devices.{device}]\nkind = \"switch\"\naddress = \"{}\"\nuser = \"admin\"\nhost-key = {:?}\n\
-             password-file = \"switch.password\"\nenable-password-file = \"switch.enable\"\nexclusive = {exclusive}\n",
-            sim.addr(),
-            sim.fingerprint(),
-        );
-        fs::write(&file, text).unwrap();
-        self.bed.agent(node).arg("--config").arg(file)
-    }
-
-    fn join(&self, node: &str, device: &str, sim: &Sim) -> Proc {
-        self.bed.join_by(self.agent(node, device, sim, false), node)
-    }
-
-    /// Declares a VLAN on a node's switch; with a file, its checks pass when that is there.
-    fn vlan(&mut self, node: &str, device: &str, (vlan, name): (u16, &str), go: Option<&PathBuf>) {
-        writeln!(
-            self.fleet,
-            "[group.{node}-{vlan}]\non = {node:?}\n[group.{node}-{vlan}.score.vlan]\nkind = \"switch.vlan/1\"\n\
-             [group.{node}-{vlan}.score.vlan.spec]\ndevice = {device:?}\nvlan = {vlan}\nname = {name:?}"
-        )
-        .unwrap();
-        if let Some(go) = go {
-            writeln!(
-                self.fleet,
-                "[group.{node}-{vlan}.score.vlan.policy]\ncheck_seconds = 150\n\
-                 checks = [{{ type = \"exec\", command = [\"test\", \"-e\", {go:?}] }}]"
-            )
-            .unwrap();
-        }
-    }
-
-    fn publish(&self) {
-        fs::write(self.bed.path().join("fleet.toml"), &self.fleet).unwrap();
-        self.bed.admin(["apply", "fleet.toml", "--no-wait", "--yes"]).ok();
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.bed.path().join(name)
-    }
-
-    fn in_order(&self, nodes: u64) {
-        until("the fleet in order", DEADLINE, || {
-            let status = self.bed.json(["status"]);
-            if status["in_order"] == nodes { Ok(()) } else { Err(status) }
-        });
+    fn with(&self, node: &str, device: &str, sim: &Sim) -> Proc {
+        self.join(node, &Self::device(device, sim))
     }
 }
 
@@ -93,11 +29,11 @@ fn has(sim: &Sim, text: &str) {
 #[test]
 fn two_agents_change_one_switch_one_after_the_other() {
     let mut racks = Racks::found();
-    let sim = racks.switch();
-    let _one = racks.join("edge-1", "rack-3", &sim);
-    let two = racks.join("edge-2", "core", &sim);
+    let sim = racks.one();
+    let _one = racks.with("edge-1", "rack-3", &sim);
+    let two = racks.with("edge-2", "core", &sim);
     let go = racks.file("go");
-    racks.vlan("edge-1", "rack-3", (20, "servers"), Some(&go));
+    racks.vlan("edge-1", "rack-3", (20, "servers"), Some((&go, 150)));
     racks.publish();
     has(&sim, "servers");
     // While the change of the one is on probation, the other waits, and says for whom.
@@ -119,11 +55,11 @@ fn two_agents_change_one_switch_one_after_the_other() {
 #[test]
 fn who_is_quarantined_loses_custody_of_a_device() {
     let mut racks = Racks::found();
-    let sim = racks.switch();
-    let one = racks.join("edge-1", "rack-3", &sim);
-    let two = racks.join("edge-2", "core", &sim);
+    let sim = racks.one();
+    let one = racks.with("edge-1", "rack-3", &sim);
+    let two = racks.with("edge-2", "core", &sim);
     let never = racks.file("never");
-    racks.vlan("edge-1", "rack-3", (20, "servers"), Some(&never));
+    racks.vlan("edge-1", "rack-3", (20, "servers"), Some((&never, 150)));
     racks.publish();
     has(&sim, "servers");
     racks.vlan("edge-2", "core", (20, "storage"), None);
@@ -143,11 +79,11 @@ fn who_is_quarantined_loses_custody_of_a_device() {
 #[test]
 fn what_a_killed_agent_began_is_not_undone_over_what_another_made_of_it() {
     let mut racks = Racks::found();
-    let sim = racks.switch();
-    let mut one = racks.join("edge-1", "rack-3", &sim);
-    let _two = racks.join("edge-2", "core", &sim);
+    let sim = racks.one();
+    let mut one = racks.with("edge-1", "rack-3", &sim);
+    let _two = racks.with("edge-2", "core", &sim);
     let never = racks.file("never");
-    racks.vlan("edge-1", "rack-3", (20, "servers"), Some(&never));
+    racks.vlan("edge-1", "rack-3", (20, "servers"), Some((&never, 150)));
     racks.publish();
     has(&sim, "servers");
     one.kill();
@@ -170,10 +106,10 @@ fn what_a_killed_agent_began_is_not_undone_over_what_another_made_of_it() {
 #[test]
 fn what_a_killed_agent_began_is_brought_to_its_end_by_itself_where_nobody_else_was() {
     let mut racks = Racks::found();
-    let sim = racks.switch();
-    let mut one = racks.join("edge-1", "rack-3", &sim);
+    let sim = racks.one();
+    let mut one = racks.with("edge-1", "rack-3", &sim);
     let go = racks.file("go");
-    racks.vlan("edge-1", "rack-3", (20, "servers"), Some(&go));
+    racks.vlan("edge-1", "rack-3", (20, "servers"), Some((&go, 150)));
     racks.publish();
     has(&sim, "servers");
     one.kill();
@@ -188,9 +124,9 @@ fn what_a_killed_agent_began_is_brought_to_its_end_by_itself_where_nobody_else_w
 #[test]
 fn without_a_coordinator_only_a_device_of_one_agent_alone_is_changed() {
     let mut racks = Racks::found();
-    let (shared, own) = (racks.switch(), racks.switch());
-    let one = racks.join("edge-1", "rack-3", &shared);
-    let two = racks.bed.join_by(racks.agent("edge-2", "rack-4", &own, true), "edge-2");
+    let (shared, own) = (racks.one(), racks.one());
+    let one = racks.with("edge-1", "rack-3", &shared);
+    let two = racks.join("edge-2", &format!("{}exclusive = true\n", Racks::device("rack-4", &own)));
     // Something else is being played when the coordinator goes, so that what follows begins without it.
     let go = racks.file("go");
     racks.bed.declare("motd.toml", "hello\n", &["test", "-e", go.to_str().unwrap()]);
@@ -225,10 +161,10 @@ fn without_a_coordinator_only_a_device_of_one_agent_alone_is_changed() {
 #[test]
 fn who_hears_of_no_coordinator_in_the_middle_of_a_change_stops_and_undoes_it_later() {
     let mut racks = Racks::found();
-    let sim = racks.switch();
-    let one = racks.join("edge-1", "rack-3", &sim);
+    let sim = racks.one();
+    let one = racks.with("edge-1", "rack-3", &sim);
     let go = racks.file("go");
-    racks.vlan("edge-1", "rack-3", (20, "servers"), Some(&go));
+    racks.vlan("edge-1", "rack-3", (20, "servers"), Some((&go, 150)));
     racks.publish();
     has(&sim, "servers");
     let before = sim.commands().len();

@@ -12,7 +12,9 @@ use scores::{Assignment, Checks, DeviceError, Ensemble, Grant, Player, Registry,
 use switches::Device;
 use switchsim::Profile;
 
-use super::{Both, Host, judged, score};
+use super::both::Both;
+use super::host::Host;
+use super::{judged, score};
 use crate::bed::assignment;
 
 /// Nothing gets through while the ports wait for LACP and the host has no bond, as real ports do; nor while it is away.

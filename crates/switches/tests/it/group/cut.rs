@@ -7,7 +7,7 @@ use switchsim::Profile;
 
 use super::{NAMES, Pair};
 use crate::bed::assignment;
-use crate::play::cut::{Cut, lose};
+use crate::lost::{Cut, each, lose, told, until_lost};
 use crate::play::{channel, interface, sealed, vlan};
 
 type Profiles = fn() -> [Profile; 2];
@@ -24,9 +24,6 @@ async fn everywhere<S: Score>(profiles: Profiles, key: &SecretKey, prepare: impl
     assert!(before[0] != declared[0] && before[1] != declared[1]);
     let counts = [0, 1].map(|side: usize| plain.sims[side].commands().len() - sent[side]);
     let one = async |cut: Cut, side: usize, position: usize| {
-        if position > counts[side] {
-            return 0;
-        }
         let mut pair = Pair::new(profiles(), key.clone()).await;
         prepare(&pair).await;
         lose(&pair.sims[side], cut, position);
@@ -55,44 +52,24 @@ async fn everywhere<S: Score>(profiles: Profiles, key: &SecretKey, prepare: impl
         let next = pair.play(score, 7).await;
         assert_eq!(next.verdict, Verdict::Converged, "{at}, then {next:?}");
         assert_eq!(pair.startup(), declared, "{at}");
-        1
     };
     let mut positions = 0;
     for cut in [Cut::After, Cut::Before, Cut::AfterAndCrash] {
         for side in [0, 1] {
-            for first in (1..=counts[side]).step_by(4) {
-                let (a, b, c, d) = tokio::join!(
-                    one(cut, side, first),
-                    one(cut, side, first + 1),
-                    one(cut, side, first + 2),
-                    one(cut, side, first + 3)
-                );
-                positions += a + b + c + d;
-            }
+            positions += each(counts[side], async |position| one(cut, side, position).await).await;
         }
     }
-    assert_eq!(positions, 3 * (counts[0] + counts[1]));
     positions
 }
 
 /// Plays until the connection to this member is lost, drops everything there, and lets a new agent recover. Nothing,
 /// where it had not begun.
 async fn crash<S: Score>(pair: &mut Pair, side: usize, score: &S) -> Option<scores::PlayReport> {
-    let logins = pair.sims[side].logins().max(1);
-    {
-        let (ensemble, job) = (pair.ensemble(), assignment(score, 7));
-        let playing = ensemble.play(&job, &pair.stage);
-        tokio::pin!(playing);
-        loop {
-            tokio::select! {
-                biased;
-                report = &mut playing => return Some(report),
-                () = tokio::time::sleep(std::time::Duration::from_millis(1)) => {
-                    if pair.sims[side].logins() > logins { break }
-                }
-            }
-        }
+    let (ensemble, job) = (pair.ensemble(), assignment(score, 7));
+    if let Some(report) = until_lost(&pair.sims[side], ensemble.play(&job, &pair.stage)).await {
+        return Some(report);
     }
+    drop(ensemble);
     pair.restart();
     pair.ensemble().recover(&pair.stage).await.into_iter().next().map(|recovered| recovered.report)
 }
@@ -110,11 +87,6 @@ fn fabric() -> [Profile; 2] {
 }
 
 async fn nothing(_pair: &Pair) {}
-
-fn told(positions: usize, floor: usize) {
-    println!("positions of failure: {positions}");
-    assert!(positions >= floor, "there are {positions} positions, and were {floor}");
-}
 
 #[tokio::test]
 async fn while_a_vlan_is_made_on_two_fastirons() {

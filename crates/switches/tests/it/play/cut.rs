@@ -4,21 +4,11 @@
 use protocols::Verdict;
 use scores::Score;
 use scores::switch::{InterfaceScore, LagMode, PortChannelScore, PortFenceScore, PortMode, SnmpScore, VlanScore};
-use switchsim::{Profile, Sim};
+use switchsim::Profile;
 
 use super::{channel, device, interface, vlan};
 use crate::bed::{Bed, assignment};
-
-/// How a connection is lost.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Cut {
-    /// The command was carried out, and its answer lost.
-    After,
-    /// The command was lost.
-    Before,
-    /// The command was carried out, and the agent ends with it: another one finds the trial.
-    AfterAndCrash,
-}
+use crate::lost::{Cut, each, lose, recovered, told, until_lost};
 
 /// How many positions were cut.
 async fn everywhere<S: Score>(profile: Profile, prepare: impl AsyncFn(&Bed), score: &S) -> usize {
@@ -41,9 +31,6 @@ async fn everywhere_with<S: Score>(
     assert_ne!(before, declared);
     let count = plain.sim.commands().len() - commands;
     let one = async |cut: Cut, position: usize| {
-        if position > count {
-            return 0;
-        }
         let mut bed = Bed::with_key(profile.clone(), key.clone()).await;
         prepare(&bed).await;
         lose(&bed.sim, cut, position);
@@ -72,61 +59,23 @@ async fn everywhere_with<S: Score>(
         let next = bed.play(score, 7).await;
         assert_eq!(next.verdict, Verdict::Converged, "{at}, then {next:?}");
         assert_eq!(bed.sim.startup_config(), declared, "{at}");
-        1
     };
     let mut positions = 0;
     for cut in [Cut::After, Cut::Before, Cut::AfterAndCrash] {
-        for first in (1..=count).step_by(4) {
-            let (a, b, c, d) =
-                tokio::join!(one(cut, first), one(cut, first + 1), one(cut, first + 2), one(cut, first + 3));
-            positions += a + b + c + d;
-        }
+        positions += each(count, async |position| one(cut, position).await).await;
     }
-    assert_eq!(positions, 3 * count);
     positions
-}
-
-pub(crate) fn lose(sim: &Sim, cut: Cut, position: usize) {
-    match cut {
-        Cut::After | Cut::AfterAndCrash => sim.drop_after(position),
-        Cut::Before => sim.drop_before(position),
-    }
 }
 
 /// Plays until the connection is lost, drops everything there, and lets a new agent recover.
 async fn crash(bed: &mut Bed, job: &scores::Assignment) -> scores::PlayReport {
-    // The first login is the play's own, where nothing was prepared.
-    let logins = bed.sim.logins().max(1);
-    let played = {
-        let ensemble = bed.ensemble();
-        let playing = ensemble.play(job, &bed.stage);
-        tokio::pin!(playing);
-        // The process is gone as soon as it would connect again, or when it has come to its end.
-        loop {
-            tokio::select! {
-                biased;
-                report = &mut playing => break Some(report),
-                () = tokio::time::sleep(std::time::Duration::from_millis(1)) => {
-                    if bed.sim.logins() > logins { break None }
-                }
-            }
-        }
-    };
-    if let Some(report) = played {
+    let ensemble = bed.ensemble();
+    if let Some(report) = until_lost(&bed.sim, ensemble.play(job, &bed.stage)).await {
         return report;
     }
+    drop(ensemble);
     bed.restart();
-    let recovered = bed.ensemble().recover(&bed.stage).await;
-    match recovered.into_iter().next() {
-        Some(recovered) => recovered.report,
-        // It had not begun.
-        None => scores::PlayReport {
-            verdict: Verdict::Failed,
-            message: "nothing had begun".into(),
-            steps: Vec::new(),
-            attempts: 0,
-        },
-    }
+    recovered(bed.ensemble().recover(&bed.stage).await)
 }
 
 async fn nothing(_bed: &Bed) {}
@@ -173,9 +122,7 @@ macro_rules! cut {
         $(
             #[tokio::test]
             async fn $name() {
-                let positions = $positions($syntax).await;
-                println!("positions of failure: {positions}");
-                assert!(positions >= $floor, "there are {positions} positions, and were {}", $floor);
+                told($positions($syntax).await, $floor);
             }
         )*
 

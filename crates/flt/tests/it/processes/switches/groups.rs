@@ -1,22 +1,16 @@
 //! A group of two switches in the configuration of an agent: what is declared for it is on both, or on none.
 
 use std::fs;
-use std::path::PathBuf;
 
 use switchsim::{Profile, Sim};
-use testkit::{DEADLINE, Proc, Program, until};
-use tokio::runtime::Runtime;
+use testkit::{DEADLINE, Proc, until};
 
-use crate::processes::bed::Bed;
+use crate::processes::racks::Racks;
 
-/// A fleet, two switches, and what is declared for them.
+/// A fleet, and two switches.
 struct Pair {
-    bed: Bed,
-    _coordinator: Proc,
+    racks: Racks,
     sims: Vec<Sim>,
-    fleet: String,
-    /// Its tasks are the switches'.
-    runtime: Runtime,
 }
 
 fn profile(side: u8) -> Profile {
@@ -26,73 +20,26 @@ fn profile(side: u8) -> Profile {
 
 impl Pair {
     fn found() -> Self {
-        let bed = Bed::found();
-        let coordinator = bed.start_coordinator();
-        fs::write(bed.path().join("switch.password"), "secret\n").unwrap();
-        fs::write(bed.path().join("switch.enable"), "enable\n").unwrap();
-        let runtime = Runtime::new().unwrap();
-        let sims = [0, 1].map(|side| runtime.block_on(Sim::start(profile(side))).unwrap()).into();
-        Self { bed, _coordinator: coordinator, sims, fleet: String::new(), runtime }
+        let racks = Racks::found();
+        let sims = [0, 1].map(|side| racks.switch(profile(side))).into();
+        Self { racks, sims }
     }
 
     fn device(&self, name: &str, side: usize) -> String {
-        let sim = &self.sims[side];
-        format!(
-            "[devices.{name}]\nkind = \"switch\"\naddress = \"{}\"\nuser = \"admin\"\nhost-key = {:?}\n\
-             password-file = \"switch.password\"\nenable-password-file = \"switch.enable\"\n",
-            sim.addr(),
-            sim.fingerprint(),
-        )
-    }
-
-    /// An agent with this configuration.
-    fn agent(&self, node: &str, config: &str) -> Program {
-        let file = self.file(&format!("{node}.toml"));
-        fs::write(&file, config).unwrap();
-        self.bed.agent(node).arg("--config").arg(file)
+        Racks::device(name, &self.sims[side])
     }
 
     /// The agent that has both as a group.
     fn join(&self) -> Proc {
         let group = "[device-groups.core]\nmembers = [\"core-1\", \"core-2\"]\n";
         let config = format!("{}{}{group}", self.device("core-1", 0), self.device("core-2", 1));
-        self.bed.join_by(self.agent("edge-1", &config), "edge-1")
-    }
-
-    /// Declares a VLAN; with a file, its checks pass when that is there, and have so many seconds.
-    fn vlan(&mut self, node: &str, device: &str, (vlan, name): (u16, &str), go: Option<(&PathBuf, u32)>) {
-        self.fleet.push_str(&format!(
-            "[group.{node}-{vlan}]\non = {node:?}\n[group.{node}-{vlan}.score.vlan]\nkind = \"switch.vlan/1\"\n\
-             [group.{node}-{vlan}.score.vlan.spec]\ndevice = {device:?}\nvlan = {vlan}\nname = {name:?}\n"
-        ));
-        if let Some((go, seconds)) = go {
-            self.fleet.push_str(&format!(
-                "[group.{node}-{vlan}.score.vlan.policy]\ncheck_seconds = {seconds}\n\
-                 checks = [{{ type = \"exec\", command = [\"test\", \"-e\", {go:?}] }}]\n"
-            ));
-        }
-    }
-
-    fn publish(&self) {
-        fs::write(self.file("fleet.toml"), &self.fleet).unwrap();
-        self.bed.admin(["apply", "fleet.toml", "--no-wait", "--yes"]).ok();
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.bed.path().join(name)
-    }
-
-    fn in_order(&self, nodes: u64) {
-        until("the fleet in order", DEADLINE, || {
-            let status = self.bed.json(["status"]);
-            if status["in_order"] == nodes { Ok(()) } else { Err(status) }
-        });
+        self.racks.join("edge-1", &config)
     }
 
     /// The node says this of a declaration.
     fn told(&self, text: &str) {
         until(text, DEADLINE, || {
-            let node = self.bed.json(["node", "show", "edge-1"]).to_string();
+            let node = self.racks.bed.json(["node", "show", "edge-1"]).to_string();
             if node.contains(text) { Ok(()) } else { Err(node) }
         });
     }
@@ -124,34 +71,34 @@ const NONE: [(bool, bool); 2] = [(false, false); 2];
 fn what_is_declared_for_a_group_is_on_both_or_on_none() {
     let mut pair = Pair::found();
     let _agent = pair.join();
-    pair.vlan("edge-1", "core", (20, "servers"), None);
-    fs::write(pair.file("fleet.toml"), &pair.fleet).unwrap();
-    let plan = pair.bed.admin(["plan", "fleet.toml", "--preview"]).ok();
+    pair.racks.vlan("edge-1", "core", (20, "servers"), None);
+    fs::write(pair.racks.file("fleet.toml"), &pair.racks.fleet).unwrap();
+    let plan = pair.racks.bed.admin(["plan", "fleet.toml", "--preview"]).ok();
     for member in ["core-1", "core-2"] {
         assert!(plan.contains(&format!("{member}: make VLAN 20 \"servers\"")), "{plan}");
     }
     assert_eq!((pair.configured(0), pair.configured(1)), (0, 0), "a plan changes nothing");
-    pair.publish();
-    pair.in_order(1);
+    pair.racks.publish();
+    pair.racks.in_order(1);
     assert_eq!(pair.have("servers"), BOTH);
     // The same again is nothing.
     let configured = (pair.configured(0), pair.configured(1));
-    pair.fleet = pair.fleet.replace("kind =", "note = \"again\"\nkind =");
-    pair.publish();
-    pair.in_order(1);
+    pair.racks.fleet = pair.racks.fleet.replace("kind =", "note = \"again\"\nkind =");
+    pair.racks.publish();
+    pair.racks.in_order(1);
     assert_eq!((pair.configured(0), pair.configured(1)), configured);
 
     // The second one is away: the first one is left as it is, and the outcome says which it was.
     let port = pair.sims[1].addr().port();
     drop(pair.sims.pop());
-    pair.vlan("edge-1", "core", (30, "storage"), None);
-    pair.publish();
+    pair.racks.vlan("edge-1", "core", (30, "storage"), None);
+    pair.racks.publish();
     pair.told("make core ready: core-2: ");
     assert!(!pair.sims[0].running_config().contains("storage"));
     assert_eq!(pair.configured(0), configured.0);
     // It is back, as it was made.
-    pair.sims.push(pair.runtime.block_on(Sim::start(profile(1).port(port))).unwrap());
-    pair.in_order(1);
+    pair.sims.push(pair.racks.switch(profile(1).port(port)));
+    pair.racks.in_order(1);
     assert_eq!(pair.have("storage"), BOTH);
 }
 
@@ -160,15 +107,15 @@ fn a_group_is_on_both_in_the_end_where_a_connection_is_lost_in_the_middle() {
     let mut pair = Pair::found();
     let _agent = pair.join();
     // One to begin with: its first look and its first login are no part of what follows.
-    pair.vlan("edge-1", "core", (20, "servers"), None);
-    pair.publish();
-    pair.in_order(1);
+    pair.racks.vlan("edge-1", "core", (20, "servers"), None);
+    pair.racks.publish();
+    pair.racks.in_order(1);
     for (side, position, vlan) in [(1, 4, 30), (0, 6, 40), (1, 8, 50), (0, 9, 60)] {
         let name = format!("lost-{vlan}");
         pair.sims[side].drop_after(position);
-        pair.vlan("edge-1", "core", (vlan, &name), None);
-        pair.publish();
-        pair.in_order(1);
+        pair.racks.vlan("edge-1", "core", (vlan, &name), None);
+        pair.racks.publish();
+        pair.racks.in_order(1);
         assert_eq!(pair.have(&name), BOTH, "{side} {position}: {:?}", pair.sims[side].commands());
     }
 }
@@ -177,16 +124,16 @@ fn a_group_is_on_both_in_the_end_where_a_connection_is_lost_in_the_middle() {
 fn what_a_killed_agent_began_on_a_group_is_kept_on_both() {
     let mut pair = Pair::found();
     let mut agent = pair.join();
-    let go = pair.file("go");
-    pair.vlan("edge-1", "core", (20, "servers"), Some((&go, 150)));
-    pair.publish();
+    let go = pair.racks.file("go");
+    pair.racks.vlan("edge-1", "core", (20, "servers"), Some((&go, 150)));
+    pair.racks.publish();
     pair.run_on_both("servers");
     agent.kill();
     agent.wait(DEADLINE);
     assert_eq!(pair.have("servers"), [(true, false); 2]);
     fs::write(&go, "").unwrap();
     agent.restart();
-    pair.in_order(1);
+    pair.racks.in_order(1);
     assert_eq!(pair.have("servers"), BOTH);
 }
 
@@ -194,9 +141,9 @@ fn what_a_killed_agent_began_on_a_group_is_kept_on_both() {
 fn what_a_killed_agent_began_on_a_group_is_undone_on_both() {
     let mut pair = Pair::found();
     let mut agent = pair.join();
-    let never = pair.file("never");
-    pair.vlan("edge-1", "core", (20, "servers"), Some((&never, 20)));
-    pair.publish();
+    let never = pair.racks.file("never");
+    pair.racks.vlan("edge-1", "core", (20, "servers"), Some((&never, 20)));
+    pair.racks.publish();
     pair.run_on_both("servers");
     agent.kill();
     agent.wait(DEADLINE);
@@ -210,20 +157,20 @@ fn a_group_waits_for_an_agent_that_changes_one_of_its_members() {
     let mut pair = Pair::found();
     let one = pair.join();
     let other = pair.device("rack-3", 1);
-    let _two = pair.bed.join_by(pair.agent("edge-2", &other), "edge-2");
-    let go = pair.file("go");
-    pair.vlan("edge-2", "rack-3", (30, "storage"), Some((&go, 150)));
-    pair.publish();
+    let _two = pair.racks.join("edge-2", &other);
+    let go = pair.racks.file("go");
+    pair.racks.vlan("edge-2", "rack-3", (30, "storage"), Some((&go, 150)));
+    pair.racks.publish();
     until("the other changes it", DEADLINE, || {
         let config = pair.sims[1].running_config();
         if config.contains("storage") { Ok(()) } else { Err(config) }
     });
-    pair.vlan("edge-1", "core", (20, "servers"), None);
-    pair.publish();
+    pair.racks.vlan("edge-1", "core", (20, "servers"), None);
+    pair.racks.publish();
     one.wait_for("core-2: wait for `edge-2`, which is changing the same device");
     assert_eq!(pair.have("servers"), NONE);
     fs::write(&go, "").unwrap();
-    pair.in_order(2);
+    pair.racks.in_order(2);
     assert_eq!(pair.have("servers"), BOTH);
     assert!(pair.sims[1].startup_config().contains("storage"));
 }
@@ -233,9 +180,9 @@ fn a_group_that_makes_no_sense_is_refused_with_what_to_do() {
     let pair = Pair::found();
     let devices = format!("{}{}", pair.device("core-1", 0), pair.device("core-2", 1));
     let check = |text: &str| {
-        let file = pair.file("check.toml");
+        let file = pair.racks.file("check.toml");
         fs::write(&file, format!("{devices}{text}")).unwrap();
-        pair.bed.flt().args(["agent", "check-config", "--config"]).arg(file).run()
+        pair.racks.bed.flt().args(["agent", "check-config", "--config"]).arg(file).run()
     };
     assert_eq!(check("[device-groups.core]\nmembers = [\"core-1\", \"core-2\"]\n").code, Some(0));
     let alone = check("[device-groups.core]\nmembers = [\"core-1\", \"core-3\"]\n");
