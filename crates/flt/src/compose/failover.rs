@@ -82,7 +82,7 @@ const CAP_KILL: u32 = 5;
 const CAP_SYS_PTRACE: u32 = 19;
 
 /// Whether there is anything here but a loopback.
-fn has_network() -> bool {
+pub(super) fn has_network() -> bool {
     let devices = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
     devices.lines().skip(2).filter_map(|line| line.split(':').next()).any(|name| name.trim() != "lo")
 }

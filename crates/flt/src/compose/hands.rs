@@ -1,8 +1,11 @@
 //! The topologies of this host: what an agent here can play, in its own process or in one of root's.
 
 mod detached;
+mod errand;
 pub(crate) mod former;
 pub mod keeper;
+mod lend;
+mod lent;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,11 +19,14 @@ use devices::network::HostNet;
 use devices::nixos::NixosHost;
 use protocols::facts::{StableFacts, VolatileFacts};
 use protocols::{FleetState, NodeId, SecretKey};
-use scores::bond::BondScore;
+use scores::bond::{BondScore, Plugged};
 use scores::files::FilesScore;
 use scores::nixos::{NixosScore, TrustedKey};
 use scores::topology::{Pair, Redundant};
 use scores::{Artifacts, Checks, Custodian, Ensemble, Player, Registry, Score as _, Trials};
+
+use lend::Lending;
+use lent::LentDevice;
 
 use super::Late;
 use super::agent::AgentParts;
@@ -48,6 +54,10 @@ pub(super) struct Host<'a> {
     pub(super) devices: &'a [switches::Device],
     /// Which of these are changed as one.
     pub(super) groups: &'a [switches::Group],
+    /// Devices that another process speaks to, which may be one end of a bond.
+    lent: &'a [LentDevice],
+    /// By which way the other end is set, if that can be done here.
+    network: Option<HostNet>,
     /// Workloads with one writer, as far as they are driven or seen here.
     pub(super) workloads: KeptHere,
 }
@@ -59,16 +69,12 @@ impl Host<'_> {
         let trials = Trials::open(self.data.join("trials"))?;
         let mut ensemble = Ensemble::new(trials, self.checks);
         let keys = keys(self.key, self.data);
-        // Only root can set the network.
-        let root = rustix::process::geteuid().is_root();
-        let network = if root { HostNet::find(self.files_root, &check_path(), self.data) } else { None };
         for device in self.devices {
             ensemble = ensemble.with(switches::player(device.clone()));
-            if let Some(network) = &network {
-                let pair = Pair::new(network.clone(), device.clone());
-                let subjects = format!("bond/{}/*", device.declaration().name);
-                ensemble = ensemble.with(Player::new(pair, Registry::new().with::<BondScore>()).only(subjects));
-            }
+        }
+        if let Some(network) = &self.network {
+            ensemble = self.devices.iter().fold(ensemble, |all, device| all.with(bonds(network, device.clone())));
+            ensemble = self.lent.iter().fold(ensemble, |all, device| all.with(bonds(network, device.clone())));
         }
         for group in group_players(self.groups, self.devices)? {
             ensemble = ensemble.with(group);
@@ -81,6 +87,12 @@ impl Host<'_> {
         }
         Ok(ensemble.with(super::failover::player(self.workloads)))
     }
+}
+
+/// Plays bonds of this host with a device.
+fn bonds<W: Plugged>(network: &HostNet, device: W) -> Player<Pair<HostNet, W>> {
+    let subjects = format!("bond/{}/*", device.device());
+    Player::new(Pair::new(network.clone(), device), Registry::new().with::<BondScore>()).only(subjects)
 }
 
 /// The devices that are managed from here. Their sessions are shared by all that is done with them; who else manages them is
@@ -122,6 +134,7 @@ pub(super) fn near(
         let known = late.get().and_then(|agent| Some((agent.state()?, agent.id())));
         known.map(|(state, id)| trusted_keys(&state, id)).unwrap_or_default()
     };
+    let root = rustix::process::geteuid().is_root();
     let host = Host {
         data: &parts.data,
         files_root: &parts.files_root,
@@ -130,16 +143,20 @@ pub(super) fn near(
         checks: Arc::new(HostChecks::new(check_path())),
         trusted: Arc::new(trusted),
         // Only root can switch.
-        nixos: rustix::process::geteuid().is_root(),
+        nixos: root,
         devices,
         groups: &parts.device_groups,
+        lent: &[],
+        // Only root can set it.
+        network: if root { HostNet::find(&parts.files_root, &check_path(), &parts.data) } else { None },
         workloads: drivers.topology(),
     };
     Ok(Arc::new(host.ensemble()?))
 }
 
 /// The hands behind a socket. What is not published is planned here, by what an unprivileged process can see.
-/// Devices are played by this process itself: it has the network, and neither it nor they need root.
+/// Devices are played by this process itself: it has the network, and neither it nor they need root. It lends them to the
+/// hands, which make the bonds whose other end is this machine.
 pub(super) fn far(
     parts: &AgentParts,
     devices: &[switches::Device],
@@ -148,27 +165,32 @@ pub(super) fn far(
 ) -> anyhow::Result<Arc<dyn Hands>> {
     let artifacts = Arc::clone(fetcher) as Arc<dyn Artifacts>;
     let checks = Arc::new(HostChecks::new(check_path()));
+    let preview = parts.data.join("preview");
     let host = Host {
-        data: &parts.data.join("preview"),
+        data: &preview,
         files_root: &parts.files_root,
         key: &parts.key,
         artifacts: Arc::clone(&artifacts),
         checks: Arc::clone(&checks) as Arc<dyn Checks>,
         trusted: Arc::new(Vec::new),
         nixos: true,
-        devices: &[],
+        devices,
         groups: &[],
+        lent: &[],
+        network: HostNet::find(&parts.files_root, &check_path(), &preview),
         workloads: KeptHere::unseen(),
     };
+    let lent = lent::socket(&socket);
     let far = FarHands::new(socket, Arc::new(host.ensemble()?), artifacts, Arc::clone(&checks) as Arc<dyn Checks>);
     if devices.is_empty() {
         return Ok(far);
     }
     let ensemble = Ensemble::new(Trials::open(parts.data.join("trials"))?, checks);
     let players = devices.iter().map(|device| switches::player(device.clone()));
-    let ensemble = players.fold(ensemble, Ensemble::with);
     let groups = group_players(&parts.device_groups, devices)?;
-    Ok(Beside::new(far, groups.into_iter().fold(ensemble, Ensemble::with)))
+    let ensemble = groups.into_iter().fold(players.fold(ensemble, Ensemble::with), Ensemble::with);
+    let beside = Beside::new(Arc::clone(&far), ensemble);
+    Ok(Lending::new(far, beside, devices, lent))
 }
 
 /// The node's keys: its own, and then those that it had before.

@@ -46,6 +46,7 @@ pub(crate) async fn hands(config: AgentConfig, context: Context) -> anyhow::Resu
         socket: config.hands.clone().unwrap_or_else(|| PathBuf::from(SOCKET)),
         peer,
         files_root: config.files_root.clone(),
+        devices: config.devices().into_iter().map(|device| device.name).collect(),
         patience: PATIENCE,
     };
     let ready = keeper::open(store, &parts, context.stop().clone()).context("cannot start the agent's hands")?;

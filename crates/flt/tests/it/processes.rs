@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 pub(crate) mod bed;
+pub(crate) mod bonds;
 mod custody;
 mod interruptions;
 mod messages;

@@ -29,6 +29,14 @@ impl Checks for Detached {
     }
 }
 
+/// The words before a program's that have systemd run it, wait for it, and end as it did.
+pub(super) fn outside(path: &str) -> Vec<String> {
+    detached(&[], PROGRAM_SECONDS, path)
+}
+
+/// How long a program may take that sets the network, in seconds.
+const PROGRAM_SECONDS: u32 = 120;
+
 /// A command that has systemd run another one, waits for it, and ends as it did.
 fn detached(command: &[String], seconds: u32, path: &str) -> Vec<String> {
     let flags = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--no-ask-password", "--service-type=exec"];

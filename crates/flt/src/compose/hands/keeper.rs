@@ -1,4 +1,4 @@
-//! The hands as a process of root's: a ledger of its own, a socket, and no network.
+//! The hands as a process of root's: a ledger of its own, two sockets, and no network.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -11,14 +11,16 @@ use agent::hands::Admit;
 use agent::{Keeper, KeeperOptions, Link, LinkedChecks};
 use anyhow::Context as _;
 use devices::checks::HostChecks;
+use devices::network::HostNet;
 use protocols::store::Store;
-use protocols::{FleetId, FleetState, NodeId, SecretKey};
+use protocols::{FleetId, FleetState, Name, NodeId, SecretKey};
 use scores::{Artifacts, Checks};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::detached::Detached;
+use super::detached::{Detached, outside};
+use super::lent::{self, Lent, LentDevice};
 use super::{Host, check_path, former, is_confined, trusted_keys};
 
 /// What the hands run with.
@@ -36,6 +38,8 @@ pub struct KeeperParts {
     pub peer: (u32, u32),
     /// The folder that files scores are confined to.
     pub files_root: PathBuf,
+    /// The devices that the network half manages, which may be one end of a bond.
+    pub devices: Vec<Name>,
     /// How long they wait at their start for the network half before they judge what was left open.
     pub patience: Duration,
 }
@@ -49,15 +53,21 @@ pub struct Ready {
     keeper: Arc<Keeper>,
     listener: UnixListener,
     admit: Admit,
+    lent: Arc<Lent>,
+    lenders: UnixListener,
+    users: Vec<u32>,
     former: Former,
 }
 
 impl Ready {
     /// Serves until the token that they were opened with is cancelled.
     pub async fn run(self) {
+        // What is played to its end at the stop may need a device until then.
+        let borrowing = self.lent.run(self.lenders, self.users, CancellationToken::new());
         tokio::select! {
             () = self.keeper.run(self.listener, self.admit) => {}
             () = self.former.let_go() => {}
+            () = borrowing => {}
         }
     }
 }
@@ -98,6 +108,8 @@ pub fn open(store: Arc<Store>, parts: &KeeperParts, stop: CancellationToken) -> 
     let former = Former { data: parts.data.clone(), node, state: seen.clone() };
     let trusted = move || seen.borrow().as_ref().map(|state| trusted_keys(state, node)).unwrap_or_default();
     let drivers = crate::compose::failover::drivers_of_hands(&parts.data, &super::keys(&parts.key, &parts.data))?;
+    let lent = Lent::new();
+    let devices: Vec<LentDevice> = parts.devices.iter().map(|name| lent.device(name.clone())).collect();
     let host = Host {
         data: &parts.data,
         files_root: &parts.files_root,
@@ -107,9 +119,11 @@ pub fn open(store: Arc<Store>, parts: &KeeperParts, stop: CancellationToken) -> 
         trusted: Arc::new(trusted),
         // Only root can switch.
         nixos: rustix::process::geteuid().is_root(),
-        // They are the network half's.
+        // They are the network half's, which lends them.
         devices: &[],
         groups: &[],
+        lent: &devices,
+        network: network(parts),
         workloads: drivers.topology(),
     };
     let (fleet, data, patience) = (parts.fleet, parts.data.clone(), parts.patience);
@@ -120,9 +134,30 @@ pub fn open(store: Arc<Store>, parts: &KeeperParts, stop: CancellationToken) -> 
     }
     let listener = listen(&parts.socket, parts.peer.1);
     let listener = listener.with_context(|| format!("cannot listen at {}", parts.socket.display()))?;
-    let admit = Admit::users([parts.peer.0, 0, rustix::process::geteuid().as_raw()]);
-    Ok(Ready { keeper, listener, admit, former })
+    let lenders = lent::socket(&parts.socket);
+    let lenders = listen(&lenders, parts.peer.1).with_context(|| format!("cannot listen at {}", lenders.display()))?;
+    let users = vec![parts.peer.0, 0, rustix::process::geteuid().as_raw()];
+    let admit = Admit::users(users.iter().copied());
+    Ok(Ready { keeper, listener, admit, lent, lenders, users, former })
 }
+
+/// By which way they set this machine's network. Under systemd their unit is confined: the programs that set it must not
+/// be, and a unit that sees no network says so, and not that there is none.
+fn network(parts: &KeeperParts) -> Option<HostNet> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let confined = is_confined();
+    if confined && !crate::compose::failover::has_network() {
+        return Some(HostNet::Not(NO_NETWORK));
+    }
+    let found = HostNet::find(&parts.files_root, &check_path(), &parts.data)?;
+    Some(if confined { found.run_by(&outside(&check_path().to_string_lossy())) } else { found })
+}
+
+/// What is said where a unit sees no network.
+const NO_NETWORK: &str = "the hands' unit has a network namespace of its own: to make bonds it needs `PrivateNetwork=no` \
+                          and netlink (docs/security.md)";
 
 /// Checks that need no network. Under systemd the unit is confined, and what they run must not be.
 fn here() -> Arc<dyn Checks> {

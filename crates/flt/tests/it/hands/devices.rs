@@ -3,12 +3,13 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 
-use switchsim::{Profile, Sim};
-use testkit::{DEADLINE, Proc, until};
+use switchsim::{PortId, Profile, Sim};
+use testkit::{DEADLINE, Proc, Program, until};
 use tokio::runtime::Runtime;
 
 use super::bed::{Split, TOOLS, USER};
 use crate::processes::bed::ready;
+use crate::processes::bonds::{Host, fleet};
 
 /// A configuration that both halves are started with.
 fn configuration(split: &Split, sim: &Sim) -> std::path::PathBuf {
@@ -23,7 +24,7 @@ fn configuration(split: &Split, sim: &Sim) -> std::path::PathBuf {
     }
     let file = split.bed.path().join("both.toml");
     let text = format!(
-        "[devices.rack-3]\nkind = \"switch\"\naddress = \"{}\"\nuser = \"admin\"\nhost-key = {:?}\n\
+        "device-facts-seconds = 1\n[devices.rack-3]\nkind = \"switch\"\naddress = \"{}\"\nuser = \"admin\"\nhost-key = {:?}\n\
          password-file = \"of-devices/password\"\nenable-password-file = \"of-devices/enable\"\n",
         sim.addr(),
         sim.fingerprint(),
@@ -33,10 +34,15 @@ fn configuration(split: &Split, sim: &Sim) -> std::path::PathBuf {
 }
 
 fn join(split: &Split, sim: &Sim) -> (Proc, Proc) {
+    join_by(split, sim, |half| half)
+}
+
+/// The same, with both halves as this makes them.
+fn join_by(split: &Split, sim: &Sim, made: impl Fn(Program) -> Program) -> (Proc, Proc) {
     let (file, ticket) = (configuration(split, sim), split.bed.invite());
-    let hands = split.hands(&ticket).arg("--config").arg(&file).spawn();
+    let hands = made(split.hands(&ticket).arg("--config").arg(&file)).spawn();
     ready(&hands);
-    let half = split.network_half(USER, &ticket).arg("--config").arg(&file).spawn();
+    let half = made(split.network_half(USER, &ticket).arg("--config").arg(&file)).spawn();
     half.wait_for("joined the fleet");
     until("the facts of edge-1", DEADLINE, || {
         let kinds = split.bed.json(["node", "show", "edge-1"])["facts"]["kinds"].to_string();
@@ -116,4 +122,99 @@ fn a_switch_is_changed_by_the_half_with_the_network() {
         let status = split.bed.json(["status"]);
         if status["in_order"] == 1 { Ok(()) } else { Err((status, half.stderr())) }
     });
+}
+
+#[test]
+fn an_address_is_found_by_what_the_half_with_the_network_sees() {
+    if !testkit::require("an_address_is_found_by_what_the_half_with_the_network_sees", TOOLS) {
+        return;
+    }
+    const MAC: &str = "02:11:22:33:44:55";
+    let runtime = Runtime::new().unwrap();
+    let sim = runtime.block_on(Sim::start(Profile::fastiron_8095())).unwrap();
+    let bytes = MAC.parse::<protocols::Mac>().unwrap().bytes();
+    sim.plug(PortId::parse("1/1/17").unwrap(), Some(bytes));
+    let split = Split::found();
+    let (mut hands, half) = join(&split, &sim);
+    let is_at = |port: &str| {
+        until(&format!("the address at {port}"), DEADLINE, || {
+            let output = split.bed.flt().args(["--json", "admin", "where", MAC]).run();
+            let view: serde_json::Value = match output.code {
+                Some(0) => serde_json::from_str(&output.stdout).unwrap(),
+                _ => return Err((output.stderr, half.stderr())),
+            };
+            let places: Vec<&serde_json::Value> = view["ports"].as_array().unwrap().iter().collect();
+            let here = places.len() == 1 && places[0]["port"] == *port && places[0]["device"] == "rack-3";
+            let told = here && places[0]["how"] == "edge" && places[0]["agent"] == "edge-1";
+            if told { Ok(()) } else { Err((view.to_string(), half.stderr())) }
+        });
+    };
+    is_at("1/1/17");
+    // It needs the half with the network alone.
+    hands.kill();
+    hands.wait(DEADLINE);
+    sim.plug(PortId::parse("1/1/17").unwrap(), None);
+    sim.plug(PortId::parse("1/1/18").unwrap(), Some(bytes));
+    is_at("1/1/18");
+}
+
+#[test]
+fn a_bond_is_made_by_both_halves_each_its_end() {
+    if !testkit::require("a_bond_is_made_by_both_halves_each_its_end", TOOLS) {
+        return;
+    }
+    let runtime = Runtime::new().unwrap();
+    let sim = runtime.block_on(Sim::start(Profile::fastiron_8095())).unwrap();
+    let split = Split::found();
+    let host = Host::below(&split.bed.root("edge-1"), &split.bed.path().join("programs"));
+    let (mut hands, mut half) = join_by(&split, &sim, |half| half.env("PATH", host.path()));
+    let before = host.with(&sim);
+    let apply =
+        |limit: &str| split.bed.admin(["apply", "fleet.toml", "--yes", "--timeout", limit]).limit(DEADLINE * 4).run();
+    let declare = |address: &str, checks: &str, policy: &str| {
+        fs::write(split.bed.path().join("fleet.toml"), fleet(address, checks, policy)).unwrap();
+    };
+    declare("10.0.0.5/24", "{ type = \"exec\", command = [\"false\"] }", "check_seconds = 1");
+    let plan = split.bed.admin(["plan", "fleet.toml", "--preview"]).ok();
+    assert!(plan.contains("host: bond t1 t2 by LACP as bond0, plugged into 1/1/1 1/1/2 of rack-3"), "{plan}");
+    let output = apply("2m");
+    let said = format!("{}{}\n{}\n{}", output.stdout, output.stderr, hands.stderr(), half.stderr());
+    assert!(output.code != Some(0) && said.contains("undone"), "{said}");
+    assert_eq!(host.with(&sim), before, "{said}");
+    declare("10.0.0.5/24", "", "");
+    let output = apply("2m");
+    assert_eq!(output.code, Some(0), "{}{}\n{}\n{}", output.stdout, output.stderr, hands.stderr(), half.stderr());
+    host.is_bonded_with(&sim, "10.0.0.5/24");
+    assert!(!split.node().join("hands/devices").exists(), "the hands know of no device");
+
+    // Either half is killed while both ends are on probation, and then both.
+    for (round, killed) in [[true, false], [false, true], [true, true]].into_iter().enumerate() {
+        let go = split.bed.path().join(format!("go-{round}"));
+        let address = format!("10.0.1.{round}/24");
+        let check = format!("{{ type = \"exec\", command = [\"test\", \"-e\", {go:?}] }}");
+        declare(&address, &check, "check_seconds = 150");
+        split.bed.admin(["apply", "fleet.toml", "--yes", "--no-wait"]).ok();
+        until("the host is on probation", DEADLINE, || {
+            if host.files()[0].is_empty() { Err((hands.stderr(), half.stderr())) } else { Ok(()) }
+        });
+        for (one, killed) in [&mut hands, &mut half].into_iter().zip(killed) {
+            if killed {
+                one.kill();
+                one.wait(DEADLINE);
+                one.restart();
+                ready(one);
+            }
+        }
+        fs::write(&go, "").unwrap();
+        until("the bond has the other address, also after a boot", DEADLINE * 2, || {
+            let [now, always] = host.files();
+            let kept = always.iter().any(|(_, text)| text.contains(&address));
+            if kept && now.is_empty() { Ok(()) } else { Err((now, always, hands.stderr(), half.stderr())) }
+        });
+        until("the fleet in order", DEADLINE, || {
+            let status = split.bed.json(["status"]);
+            if status["in_order"] == 1 { Ok(()) } else { Err((status, half.stderr())) }
+        });
+        host.is_bonded_with(&sim, &address);
+    }
 }
