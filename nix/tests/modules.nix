@@ -77,6 +77,23 @@ in
     };
   };
 
+  agent-with-bonds = machineWith {
+    systemd.network.enable = true;
+    services.flotilla.agent = {
+      enable = true;
+      ticketFile = "/etc/flotilla/ticket";
+      bonds.enable = true;
+    };
+  };
+
+  agent-with-bonds-without-networkd = machineWith {
+    services.flotilla.agent = {
+      enable = true;
+      ticketFile = "/etc/flotilla/ticket";
+      bonds.enable = true;
+    };
+  };
+
   agent-in-one-piece-with-postgresql = machineWith {
     services.flotilla.agent = {
       enable = true;

@@ -1,5 +1,6 @@
 # The options of NixOS that our modules define or read, with the names and types that NixOS gives them
-# (nixos/modules/system/boot/systemd.nix, nixos/lib/systemd-unit-options.nix, nixos/modules/services/networking/firewall.nix).
+# (nixos/modules/system/boot/systemd.nix, nixos/modules/system/boot/networkd.nix, nixos/lib/systemd-unit-options.nix,
+# nixos/modules/services/networking/firewall.nix).
 # Nothing else exists here, so a module that touches more fails until it is added.
 { lib, ... }:
 let
@@ -70,6 +71,7 @@ in
     networking.firewall.allowedUDPPorts = option (types.listOf types.port) [ ];
     nix.package = mkOption { type = types.package; };
     systemd.package = mkOption { type = types.package; };
+    systemd.network.enable = option types.bool false;
     systemd.services = option (types.attrsOf service) { };
     users.users = option (types.attrsOf user) { };
     users.groups = option (types.attrsOf (types.submodule { options = { }; })) { };

@@ -37,6 +37,7 @@ let
   ports = parts.portsOf cfg.settings.listen;
   postgresql = cfg.workloads.postgresql;
   keepsPostgresql = postgresql.enable && split;
+  makesBonds = cfg.bonds.enable && split;
 
   restarted = lib.optional split handsUnit ++ [ unit ];
 
@@ -44,7 +45,9 @@ let
   # is a part of it, where that is more than usual.
   release = builtins.hashString "sha256" (
     builtins.unsafeDiscardStringContext (
-      "${lib.getExe cfg.package} ${configFile}" + (if keepsPostgresql then " postgresql" else "")
+      "${lib.getExe cfg.package} ${configFile}"
+      + (if keepsPostgresql then " postgresql" else "")
+      + (if makesBonds then " bonds" else "")
     )
   );
 in
@@ -71,6 +74,16 @@ in
     '';
     devices = devices.option;
     deviceGroups = devices.groups;
+
+    bonds.enable = mkOption {
+      type = types.bool;
+      default = false;
+      description = ''
+        Whether bonds of this machine's interfaces (`net.bond/1`) may be made. It gives the service that changes the machine
+        a sight of its network, which systemd-networkd (`systemd.network.enable`) must manage. Without it that service
+        refuses bonds. Without `separatePrivileges` the agent sees the network anyway.
+      '';
+    };
 
     workloads.postgresql = {
       enable = mkOption {
@@ -192,6 +205,10 @@ in
       ++ devices.groupAssertions cfg.deviceGroups (cfg.settings.devices or { })
       ++ [
         {
+          assertion = !cfg.bonds.enable || config.systemd.network.enable;
+          message = "${prefix}.bonds.enable needs systemd-networkd: set systemd.network.enable.";
+        }
+        {
           assertion = !postgresql.enable || postgresql.account != user;
           message = "${prefix}.workloads.postgresql.account must not be ${user}: the half of the agent with the network runs as that.";
         }
@@ -265,7 +282,7 @@ in
     ];
 
     # What changes the machine. It writes files anywhere, so the file system stays in sight; it has no network, unless it keeps
-    # databases, and programs that checks run, like switches of systems and supervisors of workloads, are transient units of
+    # databases or makes bonds, and programs that checks run, like switches of systems and supervisors of workloads, are transient units of
     # their own and not bound by this.
     systemd.services.${handsUnit} = lib.mkIf split {
       description = "Flotilla agent, the hands";
@@ -310,7 +327,7 @@ in
         DevicePolicy = "closed";
         MemoryDenyWriteExecute = true;
         PrivateDevices = true;
-        PrivateNetwork = !keepsPostgresql;
+        PrivateNetwork = !(keepsPostgresql || makesBonds);
         ProtectClock = true;
         ProtectControlGroups = true;
         ProtectHostname = true;

@@ -130,7 +130,7 @@ pub(super) fn replace(root: &Path, lasts: Lasts, bond: &str, files: &BTreeMap<St
     if *files == before {
         return Ok(());
     }
-    fs::create_dir_all(&folder)?;
+    make_folders(&folder)?;
     for (name, text) in files.iter().filter(|(name, text)| before.get(*name) != Some(text)) {
         write(&folder.join(format!("{}{name}", lasts.prefix())), text)?;
     }
@@ -138,6 +138,21 @@ pub(super) fn replace(root: &Path, lasts: Lasts, bond: &str, files: &BTreeMap<St
         fs::remove_file(folder.join(format!("{}{name}", lasts.prefix())))?;
     }
     fs::File::open(&folder)?.sync_all()
+}
+
+/// Makes a folder and those above it, which systemd-networkd can read: it runs as a user of its own, and the umask of an
+/// agent's unit leaves nothing to others.
+fn make_folders(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    folder.parent().map_or(Ok(()), make_folders)?;
+    match fs::create_dir(folder) {
+        Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o755)),
+        // Somebody was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A file of somebody else's that makes an interface of this name.

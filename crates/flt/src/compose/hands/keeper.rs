@@ -157,7 +157,7 @@ fn network(parts: &KeeperParts) -> Option<HostNet> {
 
 /// What is said where a unit sees no network.
 const NO_NETWORK: &str = "the hands' unit has a network namespace of its own: to make bonds it needs `PrivateNetwork=no` \
-                          and netlink (docs/security.md)";
+                          (docs/security.md)";
 
 /// Checks that need no network. Under systemd the unit is confined, and what they run must not be.
 fn here() -> Arc<dyn Checks> {

@@ -2,6 +2,7 @@
 //! is a service of the systems that it activates.
 
 mod bed;
+mod bonds;
 mod hub;
 mod split;
 mod units;

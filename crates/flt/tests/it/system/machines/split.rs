@@ -128,5 +128,5 @@ fn confined(node: &Machine) {
     node.ok(&format!("! nsenter --target {agent} --mount --setuid={user} cat /var/lib/flotilla-hands/key 2>/dev/null"));
 }
 
-const AGENT: &str = include_str!("../../../../../../docs/units/flotilla-agent.service");
-const HANDS: &str = include_str!("../../../../../../docs/units/flotilla-hands.service");
+pub(super) const AGENT: &str = include_str!("../../../../../../docs/units/flotilla-agent.service");
+pub(super) const HANDS: &str = include_str!("../../../../../../docs/units/flotilla-hands.service");
