@@ -31,6 +31,8 @@ pub(crate) struct Budget {
     pub(crate) endings: u8,
     /// Withdrawals of the cluster, and declarations of it, for both nodes or for one.
     pub(crate) declarations: u8,
+    /// Whether it begins with the cluster withdrawn, and its lease forgotten.
+    pub(crate) forgotten: bool,
 }
 
 impl Budget {
@@ -43,6 +45,7 @@ impl Budget {
         failing_rungs: 0,
         endings: 0,
         declarations: 0,
+        forgotten: false,
     };
 }
 
@@ -143,6 +146,8 @@ impl Silence {
 const UNIT: Span = Span::from_secs(1);
 /// How many messages are on their way at most; the oldest makes room.
 const NET: usize = 2;
+/// In how many units a node that is told to end has ended.
+const ENDS_WITHIN: u64 = 4;
 
 fn cluster() -> ClusterName {
     ClusterName::try_from("service/clock".to_owned()).expect("a name")
@@ -227,6 +232,32 @@ impl State {
         }
         state.left = model.budget;
         state.room = NET;
+        state
+    }
+
+    /// The cluster was withdrawn. Node 0 has heard of it, has given up its lease and has ended; node 1 may not have heard. The
+    /// group knows where the lease ended, and no more.
+    fn forgotten(&self, heard: [bool; 2], model: &Model) -> Self {
+        let mut state = self.clone();
+        state.room = 64;
+        state.declare([false; 2]);
+        for index in (0..2).filter(|index| heard[*index]) {
+            let by = state.machines[index].clock + UNIT.times(ENDS_WITHIN);
+            state.give(index, Event::Leave { by });
+        }
+        for _ in 0..ENDS_WITHIN {
+            state.settle();
+            state.pass(None);
+        }
+        state.settle();
+        let forgotten = state.table.lease(&cluster()).is_none() && state.machines[0].writes.is_none();
+        assert!(forgotten || model.mutations != Mutations::NONE, "a withdrawn cluster is not forgotten");
+        for index in (0..2).filter(|index| heard[*index]) {
+            state.machines[index].agent = None;
+        }
+        state.left = model.budget;
+        state.room = NET;
+        state.served = [false; 2];
         state
     }
 
@@ -434,6 +465,9 @@ impl stateright::Model for Model {
     fn init_states(&self) -> Vec<State> {
         let peace = State::peaceful(self);
         let silences = [Silence::Everybody, Silence::Holder, Silence::Group];
+        if self.budget.forgotten {
+            return [[true, true], [true, false]].map(|heard| peace.forgotten(heard, self)).into();
+        }
         let later = silences.into_iter().flat_map(|who| (1..=6).map(move |units| (who, units)));
         let mut states: Vec<State> = later.map(|(who, units)| peace.out_of_reach(who, units, self)).collect();
         states.push(peace);
