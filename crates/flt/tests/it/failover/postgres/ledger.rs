@@ -10,8 +10,14 @@ use std::time::{Duration, Instant};
 
 /// Not Debian's `psql`, a Perl program that looks for this one: while nobody is writable it would take all of a small machine.
 pub(super) const PSQL: &str = "/usr/lib/postgresql/15/bin/psql";
-/// How long a client that was thrown out waits.
-const AGAIN: Duration = Duration::from_millis(100);
+/// Where a client is, and what it knows.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) namespace: String,
+    pub(super) conninfo: String,
+    /// How long it waits when it was thrown out.
+    pub(super) again: Duration,
+}
 
 /// A row that a client was told is written.
 #[derive(Debug, Clone, Copy)]
@@ -34,22 +40,22 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// One client for each of these: the namespace it is in, and how it connects.
-    pub(super) fn start(places: &[(String, String)]) -> Self {
+    /// One client for each of these.
+    pub(super) fn start(places: &[Place]) -> Self {
         let mut clients =
             Self { acks: Arc::default(), stop: Arc::default(), children: Vec::new(), threads: Vec::new() };
-        for (writer, (namespace, conninfo)) in (0..).zip(places.iter().cloned()) {
+        for (writer, place) in (0..).zip(places.iter().cloned()) {
             let (acks, stop) = (Arc::clone(&clients.acks), Arc::clone(&clients.stop));
             let child = Arc::new(Mutex::new(None));
             clients.children.push(Arc::clone(&child));
             clients.threads.push(std::thread::spawn(move || {
                 let mut next = 0;
                 while !stop.load(Ordering::SeqCst) {
-                    let (started, stdin, stdout) = psql(&namespace, &conninfo);
+                    let (started, stdin, stdout) = psql(&place);
                     *child.lock().unwrap() = Some(started);
                     write(writer, &mut next, stdin, BufReader::new(stdout), &acks, &stop);
                     end(&child);
-                    std::thread::sleep(AGAIN);
+                    std::thread::sleep(place.again);
                 }
             }));
         }
@@ -91,7 +97,7 @@ fn end(child: &Arc<Mutex<Option<Child>>>) {
     }
 }
 
-fn psql(namespace: &str, conninfo: &str) -> (Child, ChildStdin, std::process::ChildStdout) {
+fn psql(Place { namespace, conninfo, .. }: &Place) -> (Child, ChildStdin, std::process::ChildStdout) {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace, PSQL, "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", conninfo]);
     command.env("PGPASSWORD", super::stage::PASSWORD);

@@ -12,7 +12,7 @@ use testkit::{DEADLINE, Lan, Namespace, Proc, Quality, until};
 use super::coordinators::{Coordinators, HOSTS};
 use super::faults::{Fault, Moves, Needs};
 use super::figures::{Row, longest_gap};
-use super::ledger::{Ack, Clients, PSQL, overlaps};
+use super::ledger::{Ack, Clients, PSQL, Place, overlaps};
 use crate::failover::halves::join;
 use crate::failover::stage::signal_to;
 use crate::processes::bed::{Bed, ready};
@@ -114,8 +114,11 @@ impl Stage {
             let base = "user=app dbname=app connect_timeout=3 keepalives_idle=2 keepalives_interval=1 keepalives_count=2 \
                         tcp_user_timeout=4000";
             // One through the node's route, and one that knows only the node itself, writable or not.
-            places.push((namespace.clone(), format!("host=127.0.0.1 port={ROUTE} {base}")));
-            places.push((namespace, format!("host={} port={PORT} {base}", stage.lan.address(host))));
+            let conninfo = format!("host=127.0.0.1 port={ROUTE} {base}");
+            places.push(Place { namespace: namespace.clone(), conninfo, again: Duration::from_millis(100) });
+            // One that knows this node alone. While it is no primary, a client that tries too often takes all of a small machine.
+            let conninfo = format!("host={} port={PORT} {base}", stage.lan.address(host));
+            places.push(Place { namespace, conninfo, again: Duration::from_millis(500) });
         }
         stage.clients = Some(Clients::start(&places));
         until("rows to be acknowledged", RECOVERY, || stage.acks().len() > 100);
