@@ -58,7 +58,9 @@ struct Disk(PathBuf);
 impl Disk {
     fn mount(at: PathBuf) -> Self {
         std::fs::create_dir(&at).unwrap();
-        testkit::Program::new("mount").args(["-t", "tmpfs", "-o", "size=600m,mode=0755", "tmpfs"]).arg(&at).ok();
+        // More than PostgreSQL keeps of its log (`wal_keep_size` and `max_wal_size`), or many runs fill those that nobody
+        // means to.
+        testkit::Program::new("mount").args(["-t", "tmpfs", "-o", "size=1600m,mode=0755", "tmpfs"]).arg(&at).ok();
         Self(at)
     }
 }
