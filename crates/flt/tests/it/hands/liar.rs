@@ -6,10 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use agent::hands::wire::{self, Answer, FRAME_BYTES_MAX, Greeting, PROTOCOL, Say};
 use protocols::entry::{Enroll, Role, Withdraw};
 use protocols::{Body, Labels, SecretKey, Verdict};
-use testkit::{DEADLINE, until_async};
+use testkit::{DEADLINE, Program, until_async};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::bed::STRANGER;
 use super::paper::{Hands, Paper, motd, program, publish, write_ticket};
 
 #[tokio::test]
@@ -116,7 +118,7 @@ async fn a_lost_ledger_is_no_way_back() {
     fs::remove_file(hands.path().join("data/state.redb")).unwrap();
     hands.process.restart();
     until_async("the hands listen again", DEADLINE, async || {
-        let connected = tokio::net::UnixStream::connect(hands.path().join("hands.sock")).await;
+        let connected = UnixStream::connect(hands.path().join("hands.sock")).await;
         connected.map(drop).map_err(|e| e.to_string())
     })
     .await;
@@ -202,6 +204,60 @@ async fn the_newest_connection_takes_the_place_of_the_one_before() {
     let _silent = hands.connect().await;
     second.say(&Say::Recover { id: 9 }).await;
     assert!(matches!(second.hear().await, wire::Word::Recovered { id: 9, told } if told.is_empty()));
+}
+
+/// At the second socket, where the network half lends its devices.
+#[tokio::test]
+async fn lenders_out_of_bounds_end_their_connection_and_nothing_else() {
+    let paper = Paper::found();
+    let hands = Hands::start(&paper);
+    let lend = async |said: &[u8]| {
+        let mut stream = UnixStream::connect(hands.path().join("hands-devices.sock")).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        stream
+    };
+    let ended = async |mut stream: UnixStream| {
+        let read = timeout(DEADLINE, stream.read(&mut [0; 1])).await.expect("it is closed in time");
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    };
+    // Too large by its own word, no greeting, one of another version, half of one.
+    for said in [&[0xff; 4][..], &[4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], &[1, 0, 0, 0, 9], &[1, 0]] {
+        ended(lend(said).await).await;
+    }
+    let greeting = [1, 0, 0, 0, 1];
+    // A lender that says what nobody asked for is not heard; one that says what is no answer is not kept.
+    let mut lender = lend(&greeting).await;
+    let unasked = [3, 0, 0, 0, 7, 0, 1];
+    lender.write_all(&unasked).await.unwrap();
+    lender.write_all(&[4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]).await.unwrap();
+    ended(lender).await;
+    // The newest that greets takes the place of the one before; one that does not takes nobody's.
+    let first = lend(&greeting).await;
+    let mut second = lend(&greeting).await;
+    ended(first).await;
+    let _silent = lend(&[]).await;
+    second.write_all(&unasked).await.unwrap();
+    assert!(timeout(std::time::Duration::from_millis(200), second.read(&mut [0; 1])).await.is_err(), "it was closed");
+    assert!(hands.process.is_running());
+}
+
+#[test]
+fn a_stranger_lends_nothing() {
+    if !testkit::require("a_stranger_lends_nothing", &["setpriv", "/usr/bin/python3"]) {
+        return;
+    }
+    let paper = Paper::found();
+    let hands = Hands::start(&paper);
+    let socket = hands.path().join("hands-devices.sock");
+    // Whatever the file's mode would allow.
+    fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(hands.path(), Permissions::from_mode(0o755)).unwrap();
+    let script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(1))";
+    let own = STRANGER.to_string();
+    let stranger = Program::new("setpriv").args(["--reuid", &own, "--regid", &own, "--clear-groups"]);
+    let output = stranger.args(["/usr/bin/python3", "-c", script]).arg(&socket).run();
+    assert!(output.code == Some(0) && output.stdout.trim() == "b''" || output.stderr.contains("reset"), "{output:?}");
+    hands.process.wait_for("refused a connection of another user that would lend devices");
 }
 
 #[tokio::test]
