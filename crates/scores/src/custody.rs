@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{BoxFuture, DeviceError};
 
 /// Sees to it that one agent at a time changes a thing.
@@ -28,7 +30,7 @@ pub trait Custody: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A grant of custody: the fencing token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Its number. Each grant has a higher one than those before it.
     pub epoch: u64,

@@ -189,8 +189,7 @@ pub(super) fn far(
     let players = devices.iter().map(|device| switches::player(device.clone()));
     let groups = group_players(&parts.device_groups, devices)?;
     let ensemble = groups.into_iter().fold(players.fold(ensemble, Ensemble::with), Ensemble::with);
-    let beside = Beside::new(Arc::clone(&far), ensemble);
-    Ok(Lending::new(far, beside, devices, lent))
+    Ok(Lending::new(Beside::new(far, ensemble), devices, lent))
 }
 
 /// The node's keys: its own, and then those that it had before.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Config, Port};
 
 /// A switch as it was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// What it is.
     pub family: Family,
@@ -33,7 +33,7 @@ pub enum Family {
 }
 
 /// The state of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Link {
     /// Whether it is up.
     pub up: bool,

@@ -1,14 +1,12 @@
 //! What the hands and the half with the network say to each other about devices: the hands ask, the half that has the
 //! device answers. What a switch says is parsed there; the hands get what it means.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocols::{Name, Subject};
-use scores::bond::Surroundings;
-use scores::switch::{Change, Config, Family, Link, Port, Snapshot};
-use scores::{DeviceError, Grant, chain};
+use scores::switch::Change;
+use scores::{DeviceError, chain};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -65,54 +63,18 @@ pub(super) struct Failed {
     overtaken: bool,
 }
 
-/// A [`Snapshot`], as it crosses.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Shot {
-    family: Family,
-    running: Config,
-    startup: Config,
-    links: BTreeMap<Port, (bool, Option<u32>)>,
-}
-
-/// A [`Grant`], as it crosses.
-pub(super) type Granted = Option<(u64, u64)>;
-/// A [`Surroundings`], as it crosses.
-pub(super) type Around = Surroundings;
-
-impl From<Snapshot> for Shot {
-    fn from(found: Snapshot) -> Self {
-        let Snapshot { family, running, startup, links } = found;
-        let links = links.into_iter().map(|(port, link)| (port, (link.up, link.megabits))).collect();
-        Self { family, running, startup, links }
-    }
-}
-
-impl From<Shot> for Snapshot {
-    fn from(shot: Shot) -> Self {
-        let Shot { family, running, startup, links } = shot;
-        let links = links.into_iter().map(|(port, (up, megabits))| (port, Link { up, megabits })).collect();
-        Self { family, running, startup, links }
-    }
-}
-
-pub(super) fn granted(grant: Option<Grant>) -> Granted {
-    grant.map(|grant| (grant.epoch, grant.since))
-}
-
-pub(super) fn grant(granted: Granted) -> Option<Grant> {
-    granted.map(|(epoch, since)| Grant { epoch, since })
-}
-
 /// An answer, as it crosses.
 pub(super) fn pack<T: Serialize>(answer: Result<T, DeviceError>) -> Vec<u8> {
-    let answer = answer.map_err(|error| Failed {
+    let failed = |error: DeviceError| Failed {
         why: chain(&error),
         transient: error.is_transient(),
         overtaken: error.is_overtaken(),
-    });
-    let bytes = serde_json::to_vec(&answer).ok().filter(|bytes| bytes.len() <= ANSWER_BYTES_MAX);
-    // Nothing is no answer, and says so.
-    bytes.unwrap_or_default()
+    };
+    let packed = |answer: Result<T, DeviceError>| serde_json::to_vec(&answer.map_err(failed)).ok();
+    let too_large = || format!("answer the hands: the device says more than {} MiB", ANSWER_BYTES_MAX >> 20);
+    let answer = packed(answer).filter(|bytes| bytes.len() <= ANSWER_BYTES_MAX);
+    // Nothing at all is understood as no answer.
+    answer.or_else(|| packed(Err(DeviceError::permanent(too_large())))).unwrap_or_default()
 }
 
 /// What was answered.
@@ -128,6 +90,12 @@ pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DeviceError
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use scores::Grant;
+    use scores::bond::Surroundings;
+    use scores::switch::{Config, Family, Link, Port, Snapshot};
+
     use super::*;
 
     #[test]
@@ -141,13 +109,15 @@ mod tests {
         let links = BTreeMap::from([(port, Link { up: true, megabits: Some(10_000) })]);
         let (running, startup) = (Config::default(), Config::default());
         let found = Snapshot { family: Family::FastIron, running, startup, links };
-        let there: Shot = unpack(&pack(Ok(Shot::from(found.clone())))).unwrap();
-        assert_eq!(Snapshot::from(there), found);
+        assert_eq!(unpack::<Snapshot>(&pack(Ok(found.clone()))).unwrap(), found);
         let around = Surroundings { carrying: BTreeMap::from([(port, None)]), ..Surroundings::default() };
-        assert_eq!(unpack::<Around>(&pack(Ok(around.clone()))).unwrap(), around);
-        assert_eq!(unpack::<Granted>(&pack(Ok(granted(grant(Some((7, 3))))))).unwrap(), Some((7, 3)));
+        assert_eq!(unpack::<Surroundings>(&pack(Ok(around.clone()))).unwrap(), around);
+        let grant = Some(Grant { epoch: 7, since: 3 });
+        assert_eq!(unpack::<Option<Grant>>(&pack(Ok(grant))).unwrap(), grant);
+        let large = unpack::<String>(&pack(Ok("x".repeat(ANSWER_BYTES_MAX)))).unwrap_err();
+        assert!(chain(&large).contains("more than 16 MiB"), "{large}");
         for bad in [&b""[..], b"{", b"{\"Ok\":7}", b"{\"Err\":7}"] {
-            assert!(!unpack::<Granted>(bad).unwrap_err().is_transient());
+            assert!(!unpack::<Option<Grant>>(bad).unwrap_err().is_transient());
         }
     }
 }

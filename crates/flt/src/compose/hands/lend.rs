@@ -8,7 +8,7 @@ use std::time::Duration;
 use agent::failover::Workloads;
 use agent::hands::Told;
 use agent::hands::wire::{self, CHUNK_BYTES_MAX};
-use agent::{Agent, Beside, BoxFuture, FarHands, Hands};
+use agent::{Agent, Beside, BoxFuture, Hands};
 use bytes::Bytes;
 use protocols::{Kind, Name, Subject};
 use scores::bond::Plugged as _;
@@ -20,11 +20,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::errand::{ERRANDS_MAX, Errand, Hello, PROTOCOL, Piece, Shot, What, granted, pack};
+use super::errand::{ERRANDS_MAX, Errand, Hello, PROTOCOL, Piece, What, pack};
 
 /// Hands behind a socket, devices beside them, and those devices lent to these hands.
 pub(super) struct Lending {
-    far: Arc<FarHands>,
     beside: Arc<Beside>,
     devices: Vec<Device>,
     socket: PathBuf,
@@ -32,8 +31,8 @@ pub(super) struct Lending {
 
 impl Lending {
     /// Lends these devices at this socket.
-    pub(super) fn new(far: Arc<FarHands>, beside: Arc<Beside>, devices: &[Device], socket: PathBuf) -> Arc<Self> {
-        Arc::new(Self { far, beside, devices: devices.to_vec(), socket })
+    pub(super) fn new(beside: Arc<Beside>, devices: &[Device], socket: PathBuf) -> Arc<Self> {
+        Arc::new(Self { beside, devices: devices.to_vec(), socket })
     }
 
     /// Lends until it is stopped, over one connection after the other.
@@ -72,7 +71,7 @@ impl Hands for Lending {
     }
 
     fn workloads(&self) -> Option<&dyn Workloads> {
-        self.far.workloads()
+        self.beside.workloads()
     }
 
     fn attend(&self, agent: Arc<Agent>, stop: CancellationToken) -> BoxFuture<'_, ()> {
@@ -162,10 +161,10 @@ async fn run(errand: Errand, device: Option<Device>, what: Option<What>, out: &m
 async fn answer(device: &Device, what: What) -> Vec<u8> {
     match what {
         What::Ready => pack(device.ensure_ready().await),
-        What::Read => pack(device.read().await.map(Shot::from)),
+        What::Read => pack(device.read().await),
         What::Change(change) => pack(device.change(&change, None).await),
         What::Save => pack(device.save().await),
-        What::Claim(subject) => pack(device.claim(&subject).await.map(granted)),
+        What::Claim(subject) => pack(device.claim(&subject).await),
         What::Release(_) => Vec::new(),
         What::Surroundings => pack(device.surroundings().await),
     }

@@ -20,8 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::errand::{ANSWER_BYTES_MAX, ANSWER_WITHIN, Around, ERRANDS_MAX, Errand, Granted, Hello, PROTOCOL, Piece};
-use super::errand::{Shot, What, grant, unpack};
+use super::errand::{ANSWER_BYTES_MAX, ANSWER_WITHIN, ERRANDS_MAX, Errand, Hello, PROTOCOL, Piece, What, unpack};
 
 /// Where devices are lent, beside where the hands listen.
 pub(super) fn socket(hands: &Path) -> PathBuf {
@@ -60,7 +59,7 @@ impl Lent {
 
     /// A device of this name.
     pub(super) fn device(self: &Arc<Self>, name: Name) -> LentDevice {
-        LentDevice { lent: Arc::clone(self), shown: name.to_string(), name, claimed: Arc::default() }
+        LentDevice { lent: Arc::clone(self), name, claimed: Arc::default() }
     }
 
     /// Listens until `stop`: to the newest that greets, of these users.
@@ -190,7 +189,6 @@ impl Line {
 pub(super) struct LentDevice {
     lent: Arc<Lent>,
     name: Name,
-    shown: String,
     /// Which subject has claimed it, over which connection: with that, custody ends.
     claimed: Arc<Mutex<Option<(Subject, u64)>>>,
 }
@@ -215,7 +213,7 @@ impl LentDevice {
 
 impl Topology for LentDevice {
     fn name(&self) -> &str {
-        &self.shown
+        self.name.as_str()
     }
 
     async fn ensure_ready(&self) -> Result<(), DeviceError> {
@@ -229,7 +227,7 @@ impl Switch for LentDevice {
     }
 
     async fn read(&self) -> Result<Snapshot, DeviceError> {
-        self.ask::<Shot>(&What::Read).await.map(Into::into)
+        self.ask(&What::Read).await
     }
 
     async fn change(&self, change: &Change, secrets: Option<&SnmpSecrets>) -> Result<(), DeviceError> {
@@ -245,9 +243,9 @@ impl Switch for LentDevice {
 
     async fn claim(&self, subject: &Subject) -> Result<Option<Grant>, DeviceError> {
         let line = self.lent.line().await?;
-        let granted = self.lent.ask::<Granted>(&line, &self.name, &What::Claim(subject.clone())).await?;
+        let grant = self.lent.ask(&line, &self.name, &What::Claim(subject.clone())).await?;
         *lock(&self.claimed) = Some((subject.clone(), line.number));
-        Ok(grant(granted))
+        Ok(grant)
     }
 
     fn release(&self, subject: &Subject) {
@@ -266,7 +264,7 @@ impl Switch for LentDevice {
 
 impl Plugged for LentDevice {
     async fn surroundings(&self) -> Result<Surroundings, DeviceError> {
-        self.ask::<Around>(&What::Surroundings).await
+        self.ask(&What::Surroundings).await
     }
 }
 

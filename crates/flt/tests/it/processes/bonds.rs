@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use switchsim::{Profile, Sim};
-use testkit::{DEADLINE, Proc, Program, until};
-use tokio::runtime::Runtime;
+use testkit::{DEADLINE, Proc, until};
 
-use super::bed::{Bed, ready};
+use super::bed::ready;
+use super::racks::Racks;
 
 /// Makes what is declared below its folder: a bond stays until it is deleted, and has the members that say so. Takes
 /// nothing that lasts while there is a file `refuse`, and does nothing before there is none called `hold`.
@@ -126,52 +126,37 @@ pub(crate) fn fleet(address: &str, checks: &str, policy: &str) -> String {
 }
 
 struct Rack {
-    bed: Bed,
-    _coordinator: Proc,
+    racks: Racks,
     host: Host,
     sim: Sim,
-    _runtime: Runtime,
 }
 
 impl Rack {
     fn found(profile: Profile) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let sim = runtime.block_on(Sim::start(profile)).unwrap();
-        let bed = Bed::found();
-        let coordinator = bed.start_coordinator();
-        for (name, text) in [("switch.password", "secret\n"), ("switch.enable", "enable\n")] {
-            fs::write(bed.path().join(name), text).unwrap();
-        }
-        let text = format!(
-            "[devices.rack-3]\nkind = \"switch\"\naddress = \"{}\"\nuser = \"admin\"\nhost-key = {:?}\n\
-             password-file = \"switch.password\"\nenable-password-file = \"switch.enable\"\n",
-            sim.addr(),
-            sim.fingerprint(),
-        );
-        fs::write(bed.path().join("agent.toml"), text).unwrap();
-        let host = Host::below(&bed.root("edge-1"), &bed.path().join("programs"));
-        Self { bed, _coordinator: coordinator, host, sim, _runtime: runtime }
-    }
-
-    fn agent(&self) -> Program {
-        self.bed.agent("edge-1").arg("--config").arg(self.bed.path().join("agent.toml")).env("PATH", self.host.path())
+        let racks = Racks::found();
+        let sim = racks.switch(profile);
+        let host = Host::below(&racks.bed.root("edge-1"), &racks.file("programs"));
+        Self { racks, host, sim }
     }
 
     fn join(&self) -> Proc {
-        self.bed.join_by(self.agent(), "edge-1")
+        let file = self.racks.file("agent.toml");
+        fs::write(&file, Racks::device("rack-3", &self.sim)).unwrap();
+        let agent = self.racks.bed.agent("edge-1").arg("--config").arg(file);
+        self.racks.bed.join_by(agent.env("PATH", self.host.path()), "edge-1")
     }
 
     fn declare(&self, address: &str, checks: &str, policy: &str) {
-        fs::write(self.bed.path().join("fleet.toml"), fleet(address, checks, policy)).unwrap();
+        fs::write(self.racks.file("fleet.toml"), fleet(address, checks, policy)).unwrap();
     }
 
     fn apply(&self) -> testkit::Output {
-        self.bed.admin(["apply", "fleet.toml", "--yes", "--timeout", "2m"]).limit(DEADLINE * 4).run()
+        self.racks.bed.admin(["apply", "fleet.toml", "--yes", "--timeout", "2m"]).limit(DEADLINE * 4).run()
     }
 
     fn in_order(&self, agent: &Proc) {
         until("the fleet in order", DEADLINE * 2, || {
-            let status = self.bed.json(["status"]);
+            let status = self.racks.bed.json(["status"]);
             if status["in_order"] == 1 { Ok(()) } else { Err((status, agent.stderr())) }
         });
     }
@@ -190,16 +175,16 @@ fn a_bond_is_made_on_both_ends_and_undone_on_both() {
     let agent = rack.join();
     let before = rack.both();
     rack.declare("10.0.0.5/24", "", "");
-    let plan = rack.bed.admin(["plan", "fleet.toml", "--preview"]).ok();
+    let plan = rack.racks.bed.admin(["plan", "fleet.toml", "--preview"]).ok();
     for line in ["host: bond t1 t2 by LACP as bond0, plugged into 1/1/1 1/1/2 of rack-3", "switch: make port channel"] {
         assert!(plan.contains(line), "{plan}");
     }
     assert_eq!(rack.both(), before, "a plan changes nothing");
     // An end that fails, here when both are made and the host's shall last, puts back the other.
     fs::write(rack.host.file("refuse"), "").unwrap();
-    rack.bed.admin(["apply", "fleet.toml", "--yes", "--no-wait"]).ok();
+    rack.racks.bed.admin(["apply", "fleet.toml", "--yes", "--no-wait"]).ok();
     until("the host refuses, and both ends are as before", DEADLINE * 2, || {
-        let node = rack.bed.json(["node", "show", "edge-1"]).to_string();
+        let node = rack.racks.bed.json(["node", "show", "edge-1"]).to_string();
         let begun = rack.sim.commands().iter().any(|command| command.starts_with("lag bond0"));
         let told = node.contains("Failed to reload") && node.contains("undone");
         if begun && told && rack.both() == before { Ok(()) } else { Err((node, agent.stderr())) }
@@ -207,7 +192,7 @@ fn a_bond_is_made_on_both_ends_and_undone_on_both() {
     fs::remove_file(rack.host.file("refuse")).unwrap();
     rack.in_order(&agent);
     rack.host.is_bonded_with(&rack.sim, "10.0.0.5/24");
-    let node = rack.bed.json(["node", "show", "edge-1"]);
+    let node = rack.racks.bed.json(["node", "show", "edge-1"]);
     let part = &node["parts"][0];
     assert_eq!((part["subject"].as_str(), part["verdict"].as_str()), (Some("bond/rack-3/bond0"), Some("converged")));
     let made = rack.both();
@@ -222,10 +207,10 @@ fn a_bond_is_made_on_both_ends_and_undone_on_both() {
     rack.apply().expect(0);
     assert_eq!(rack.both(), made);
     // What is not declared any more stays as it is.
-    fs::write(rack.bed.path().join("fleet.toml"), "[group.rack]\non = \"edge-1\"\n").unwrap();
-    rack.bed.admin(["apply", "fleet.toml", "--prune", "--yes"]).ok();
+    fs::write(rack.racks.file("fleet.toml"), "[group.rack]\non = \"edge-1\"\n").unwrap();
+    rack.racks.bed.admin(["apply", "fleet.toml", "--prune", "--yes"]).ok();
     until("nothing is declared", DEADLINE, || {
-        let node = rack.bed.json(["node", "show", "edge-1"]);
+        let node = rack.racks.bed.json(["node", "show", "edge-1"]);
         if node["parts"].as_array().is_some_and(Vec::is_empty) { Ok(()) } else { Err(node) }
     });
     assert_eq!(rack.both(), made);
@@ -240,7 +225,7 @@ fn a_switch_that_never_speaks_lacp_takes_the_host_back() {
     let agent = rack.join();
     let before = rack.both();
     rack.declare("10.0.0.5/24", "", "apply_seconds = 10\nattempts = 1");
-    rack.bed.admin(["apply", "fleet.toml", "--yes", "--no-wait"]).ok();
+    rack.racks.bed.admin(["apply", "fleet.toml", "--yes", "--no-wait"]).ok();
     until("both ends are made", DEADLINE, || {
         let made = rack.host.members() == Some(2) && rack.sim.running_config().contains("bond0");
         if made { Ok(()) } else { Err((rack.sim.running_config(), agent.stderr())) }
@@ -250,7 +235,7 @@ fn a_switch_that_never_speaks_lacp_takes_the_host_back() {
         if now == before { Ok(()) } else { Err((format!("{now:?}"), agent.stderr())) }
     });
     until("it is told", DEADLINE, || {
-        let node = rack.bed.json(["node", "show", "edge-1"]).to_string();
+        let node = rack.racks.bed.json(["node", "show", "edge-1"]).to_string();
         if node.contains("undone") { Ok(()) } else { Err(node) }
     });
 }
@@ -265,10 +250,10 @@ fn an_agent_that_is_killed_in_the_middle_of_a_bond_ends_it_as_declared() {
     let before = rack.both();
     // While the host makes its end; the switch knows nothing yet.
     fs::write(rack.host.file("hold"), "").unwrap();
-    let go = rack.bed.path().join("go");
+    let go = rack.racks.file("go");
     let check = format!("{{ type = \"exec\", command = [\"test\", \"-e\", {go:?}] }}");
     rack.declare("10.0.0.5/24", &check, "check_seconds = 150");
-    rack.bed.admin(["apply", "fleet.toml", "--yes", "--no-wait"]).ok();
+    rack.racks.bed.admin(["apply", "fleet.toml", "--yes", "--no-wait"]).ok();
     until("the host's files are written", DEADLINE, || {
         if rack.host.files()[0].is_empty() { Err(agent.stderr()) } else { Ok(()) }
     });
