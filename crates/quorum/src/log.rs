@@ -16,6 +16,7 @@
 //!   that the others choose another one.
 
 mod disk;
+mod frames;
 pub(crate) mod gate;
 mod tail;
 mod writer;
@@ -53,7 +54,7 @@ pub enum LogError {
         source: Box<redb::Error>,
     },
     /// The file, its folder, or what writes it.
-    #[error("the group's log {path} cannot be made: {source}")]
+    #[error("the group's log {path} cannot be made or written: {source}")]
     File {
         /// The file.
         path: PathBuf,
@@ -67,6 +68,18 @@ pub enum LogError {
         path: PathBuf,
         /// Why it cannot be read.
         source: postcard::Error,
+    },
+    /// Entries are missing or are not what was written.
+    #[error(
+        "the group's log {path} is damaged: {what}. What this coordinator acknowledged may be lost with it, so it must not go \
+        on with it: move group.redb and group.entries away, start it again, and let it be added anew, flt admin coordinator \
+        add NAME"
+    )]
+    Unsound {
+        /// The file, or the folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// No random number.
     #[error("no number for the group's log {path} can be drawn: {source}")]
@@ -90,6 +103,20 @@ pub enum LogError {
         /// Why it failed.
         why: String,
     },
+}
+
+/// Says which file an error of the system is about.
+trait IntoLogError<T> {
+    fn or_file(self, path: &Path) -> Result<T, LogError>;
+}
+
+impl<T> IntoLogError<T> for std::io::Result<T> {
+    fn or_file(self, path: &Path) -> Result<T, LogError> {
+        self.map_err(|source| match source.kind() {
+            std::io::ErrorKind::InvalidData => LogError::Unsound { path: path.into(), what: source.to_string() },
+            _ => LogError::File { path: path.into(), source },
+        })
+    }
 }
 
 /// A snapshot as it is on disk.

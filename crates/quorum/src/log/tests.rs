@@ -194,3 +194,40 @@ async fn what_memory_has_and_what_the_disk_has_are_read_as_one() {
     drop(log);
     assert_eq!(indexes(&Log::open(&dir.path().join("group.redb")).unwrap()).await, [301]);
 }
+
+/// What a member acknowledged must not be forgotten because a folder is.
+#[tokio::test]
+async fn a_log_without_its_entries_is_not_begun_anew() {
+    let (dir, log, _) = leading().await;
+    let (path, entries) = (dir.path().join("group.redb"), dir.path().join("group.entries"));
+    drop(log);
+    let away = dir.path().join("away");
+    std::fs::rename(&entries, &away).unwrap();
+    let error = Log::open(&path).unwrap_err();
+    assert!(matches!(error, LogError::Unsound { .. }), "{error}");
+    assert!(error.to_string().contains("flt admin coordinator add"), "{error}");
+    // Those of another disk are not taken for them.
+    drop(Log::open(&dir.path().join("other.redb")).unwrap());
+    std::fs::rename(dir.path().join("other.entries"), &entries).unwrap();
+    let error = Log::open(&path).unwrap_err();
+    assert!(matches!(error, LogError::Unsound { .. }), "{error}");
+    std::fs::remove_dir_all(&entries).unwrap();
+    std::fs::rename(&away, &entries).unwrap();
+    assert_eq!(indexes(&Log::open(&path).unwrap()).await, [0]);
+}
+
+/// The other way around it is a new disk, which has nothing to do with what was there.
+#[tokio::test]
+async fn entries_without_their_log_are_removed() {
+    let (dir, log, leader) = leading().await;
+    let path = dir.path().join("group.redb");
+    let number = log.disk();
+    drop(log);
+    std::fs::remove_file(&path).unwrap();
+    let log = Log::open(&path).unwrap();
+    assert_ne!(log.disk(), number);
+    assert_eq!(indexes(&log).await, Vec::<u64>::new());
+    log.append_all(vec![entry(leader, 0, EntryPayload::Blank)]).await.unwrap();
+    drop(log);
+    assert_eq!(indexes(&Log::open(&path).unwrap()).await, [0]);
+}
