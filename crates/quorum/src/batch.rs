@@ -167,12 +167,18 @@ async fn write(running: &Running, clock: &mut LogClock, metrics: &RaftMetrics<Me
     }
 }
 
-/// Hands items on to the leader.
+/// Hands items on to the leader, as long as it is the leader.
 async fn forward(running: &Running, leader: Member, batch: Vec<Waiting>) {
     let (items, answers): (Vec<Item>, Vec<Answer>) = batch.into_iter().map(|w| (w.item, w.answer)).unzip();
-    let call = running.transport.call(leader.key(), Call(What::Propose(items)));
     let within = STORE_DEADLINE + Duration::from_secs(1);
-    let error = match timeout(within, call).await {
+    let call = timeout(within, running.transport.call(leader.key(), Call(What::Propose(items))));
+    let mut metrics = running.raft.metrics();
+    let answered = tokio::select! {
+        answered = call => answered,
+        // It may have ordered them, and be cut off or gone: whoever asked can ask again the sooner.
+        _ = metrics.wait_for(|now| now.current_leader != Some(leader)) => Ok(Err("another coordinator is to lead".into())),
+    };
+    let error = match answered {
         Ok(Ok(reply)) => match reply.0 {
             Said::Proposed(results) if results.len() == answers.len() => {
                 for (answer, result) in answers.into_iter().zip(results) {

@@ -19,7 +19,7 @@ use protocols::control::{LeaseError, LeaseViews};
 use protocols::entry::Head;
 use protocols::{NodeId, SignedEntry};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::batch::{self, QUEUED, Waiting};
@@ -37,6 +37,8 @@ const TRY_FOR: Duration = Duration::from_secs(6);
 const TRY_ENTRY_FOR: Duration = Duration::from_secs(10);
 /// The pause before that.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long a member that has started waits for the leader: longer than that takes to notice that its connection is dead.
+const STAND_BY: Duration = Duration::from_secs(3);
 /// How long the answer to a question of reading may take.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -57,6 +59,8 @@ pub(crate) struct Running {
     pub(crate) log: Log,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) heard: Arc<Heard>,
+    /// Told when a leader has sent something that this member took.
+    pub(crate) led: Notify,
     ledger: Arc<dyn Ledger>,
     queue: mpsc::Sender<Waiting>,
     tasks: std::sync::Mutex<Vec<AbortOnDropHandle<()>>>,
@@ -209,11 +213,22 @@ impl Group {
         let voters = raft.with_raft_state(|now| now.membership_state.effective().voter_ids().collect::<Vec<_>>()).await;
         if voters.map_err(|e| GroupError::Start(e.to_string()))? == [me] {
             // Nobody else can, and nobody need be waited for.
+            raft.runtime_config().elect(true);
             raft.trigger().elect().await.map_err(|e| GroupError::Start(e.to_string()))?;
         }
         let (queue, waiting) = mpsc::channel(QUEUED);
-        let running =
-            Arc::new(Running { me, raft, machine, log, transport, heard, ledger, queue, tasks: Default::default() });
+        let running = Arc::new(Running {
+            me,
+            raft,
+            machine,
+            log,
+            transport,
+            heard,
+            led: Notify::new(),
+            ledger,
+            queue,
+            tasks: Default::default(),
+        });
         let order = tokio::spawn(batch::order(Arc::clone(&running), waiting));
         let (this, carrier) = (Arc::downgrade(self), Arc::clone(&running));
         let carry = Arc::clone(&self.options.carry);
@@ -227,7 +242,8 @@ impl Group {
             }
         });
         let watch = tokio::spawn(watch::watch(Arc::clone(&running)));
-        let tasks = [order, found, leave, watch].map(AbortOnDropHandle::new);
+        let stand_by = tokio::spawn(stand_by(Arc::clone(&running)));
+        let tasks = [order, found, leave, watch, stand_by].map(AbortOnDropHandle::new);
         running.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&running));
         Ok(running)
@@ -284,6 +300,16 @@ impl Group {
             _ => Ok(()),
         }
     }
+}
+
+/// Lets a member that has started ask for votes only when no leader has found it in a while.
+///
+/// openraft has it do so at once. With a vote of its own it would then refuse the leader that there is, which would step
+/// down, and the group would be without one until the next election.
+async fn stand_by(running: Arc<Running>) {
+    // That nobody leads is no fault.
+    let _found = timeout(STAND_BY, running.led.notified()).await;
+    running.raft.runtime_config().elect(true);
 }
 
 impl Drop for Group {

@@ -107,6 +107,8 @@ pub(super) fn config(timing: Timing) -> Result<Config, String> {
         snapshot_policy: SnapshotPolicy::LogsSinceLast(timing.snapshot_every),
         max_in_snapshot_log_to_keep: timing.kept_behind,
         max_payload_entries: 64,
+        // See [`super::stand_by`].
+        enable_elect: false,
         ..Config::default()
     };
     config.validate().map_err(|e| e.to_string())

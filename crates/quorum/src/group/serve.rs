@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use openraft::error::RaftError;
+use openraft::raft::AppendEntriesResponse;
 use protocols::NodeId;
 
 use super::{Group, Running};
@@ -15,7 +16,15 @@ impl Group {
     pub async fn handle(self: &Arc<Self>, caller: NodeId, call: Call) -> Reply {
         Reply(match call.0 {
             What::Append { to, from, rpc } => match self.member(caller, to, from) {
-                Ok(running) => running.raft.append_entries(rpc).await.map_or_else(failed, Said::Append),
+                Ok(running) => match running.raft.append_entries(rpc).await {
+                    Ok(response) => {
+                        if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                            running.led.notify_one();
+                        }
+                        Said::Append(response)
+                    }
+                    Err(error) => failed(error),
+                },
                 Err(said) => *said,
             },
             What::Vote { to, from, rpc } => match self.member(caller, to, from) {

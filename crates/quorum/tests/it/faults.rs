@@ -151,3 +151,60 @@ async fn a_leader_that_restarts_does_not_read_the_past_as_if_it_were_exact() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// What was handed to a leader that answers nothing any more is not waited for longer than the group waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asked_a_leader_that_is_gone_hears_so_when_another_is_to_lead() {
+    let rig = Rig::group(3).await;
+    rig.configure(1).await;
+    let until = Instant::now() + SOON;
+    loop {
+        let old = rig.leader(&[1, 2, 3], |_| true).await;
+        let others: Vec<u8> = (1..=3).filter(|n| *n != old).collect();
+        rig.net.cut(&[id(old)], &[id(others[0]), id(others[1])]);
+        match rig.of(others[0]).ask(rig.ask(101, acquire(0))).await {
+            Err(LeaseError::Lost { why }) => {
+                assert!(why.contains("another coordinator is to lead"), "{why}");
+                break;
+            }
+            // The others had noticed it before this one asked.
+            other => assert!(Instant::now() < until, "{other:?}"),
+        }
+        rig.net.heal();
+    }
+}
+
+/// With a vote of its own it would take the leader for an older one than itself, and the group would choose anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_returns_lets_the_leader_lead() {
+    for led_before in [true, false] {
+        let rig = Rig::group(3).await;
+        rig.configure(1).await;
+        let until = Instant::now() + SOON;
+        for returned in 0.. {
+            assert!(Instant::now() < until, "this machine is too slow to show anything, {returned} times");
+            let leader = rig.leader(&[1, 2, 3], |_| true).await;
+            let gone = if led_before { leader } else { leader % 3 + 1 };
+            let others: Vec<u8> = (1..=3).filter(|n| *n != gone).collect();
+            rig.kill(gone).await;
+            let leader = rig.leader(&others, |n| n != gone).await;
+            let term = rig.of(leader).status().await.unwrap().term;
+            // As long as it takes the leader to notice that its connection to it is dead.
+            rig.net.cut(&[id(gone)], &[id(others[0]), id(others[1])]);
+            let began = Instant::now();
+            rig.open(gone).await;
+            tokio::time::sleep(Duration::from_millis(2300)).await;
+            rig.net.heal();
+            let in_time = began.elapsed() < Duration::from_millis(2800);
+            let head = rig.chain(leader).head();
+            let entered = rig.of(gone).enter(rig.sign(Some(head), returned)).await.unwrap();
+            rig.settled(&[1, 2, 3], |hashes| hashes.contains(&entered.hash)).await;
+            let status = rig.of(leader).status().await.unwrap();
+            // If it took longer, the member was right to look for another leader.
+            if in_time {
+                assert_eq!((status.term, status.leader), (term, Some(id(leader))), "led before: {led_before}");
+                break;
+            }
+        }
+    }
+}
