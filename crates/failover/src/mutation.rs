@@ -49,6 +49,8 @@ pub enum Mutation {
     CountDuplicatePromises,
     /// The node's promise binds it when it asks, not when it was granted.
     IgnorePromiseAtGrant,
+    /// The node begins to serve by what the others promise, though the group's own word is too old.
+    StartByPromise,
     /// The node forgets what it promised when it restarts.
     ForgetPromiseAtRestart,
     /// The node reports what it holds while it goes on receiving.
@@ -121,7 +123,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every one of them.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::ClockCountsOtherTerms,
         Self::GrantWithoutCompare,
         Self::GrantByAskersClock,
@@ -144,6 +146,7 @@ impl Mutation {
         Self::PromiseOfSome,
         Self::CountDuplicatePromises,
         Self::IgnorePromiseAtGrant,
+        Self::StartByPromise,
         Self::ForgetPromiseAtRestart,
         Self::SkipDetach,
         Self::AttachWithoutFollow,

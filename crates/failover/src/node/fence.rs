@@ -13,9 +13,13 @@ use crate::time::{LocalTime, Span};
 impl Node {
     /// When a fence must begin so that all of the ladder fits before the lease is over.
     pub(super) fn fence_at(&self) -> LocalTime {
-        match (self.term, &self.settings) {
-            (Some(_), _) if self.waits_for_no_group() => LocalTime::NEVER,
-            (Some(term), Some(settings)) => term.until - settings.fence_budget(),
+        self.term.map_or(LocalTime::NEVER, |term| self.fence_before(term.until))
+    }
+
+    /// The same for another end of the lease.
+    pub(super) fn fence_before(&self, end: LocalTime) -> LocalTime {
+        match &self.settings {
+            Some(settings) if !self.waits_for_no_group() => end - settings.fence_budget(),
             _ => LocalTime::NEVER,
         }
     }

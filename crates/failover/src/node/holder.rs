@@ -21,7 +21,7 @@ impl Node {
             // The lease is given back as never used, as soon as the group's view shows it.
             return;
         }
-        self.term = Some(Term { epoch, until: sent + certain, proven: sent });
+        self.term = Some(Term { epoch, until: sent + certain, granted: sent + certain, proven: sent });
         self.shadow = Shadow::default();
         self.parting = None;
         self.sync_asked = None;
@@ -97,6 +97,12 @@ impl Node {
         if promised || self.now >= self.fence_at() || !(again || self.agrees()) {
             return;
         }
+        // What the others promise carries on what was begun. Whoever begins has the group's own word for it, which may have
+        // granted the lease to another one since: that one would have to wait, and the workload would move twice.
+        let is_early = self.now < self.fence_before(term.granted);
+        if !again && !is_early && !self.has(Mutation::StartByPromise) {
+            return;
+        }
         let Some(view) = self.view.as_ref().filter(|_| self.settings.is_some()) else { return };
         let ungated = again && self.has(Mutation::ReviveUngated);
         let (sync, serial) = (view.sync.clone().filter(|_| !ungated), view.sync_serial);
@@ -108,7 +114,8 @@ impl Node {
         self.sync_asked = Some(serial);
         self.sync_in_force = self.has(Mutation::CommitSyncAtOnce).then_some(serial);
         // Who is cut off may serve on where that is allowed, but nobody begins to serve without a lease.
-        let until = if self.waits_for_no_group() { LocalTime::NEVER } else { term.until };
+        let end = if again || self.has(Mutation::StartByPromise) { term.until } else { term.granted };
+        let until = if self.waits_for_no_group() { LocalTime::NEVER } else { end };
         self.commands.push_back(Command::Start { epoch, again, until, sync, serial });
     }
 
@@ -229,7 +236,8 @@ impl Node {
         let certain = self.settings.as_ref().map_or(Span::ZERO, |settings| settings.certain());
         self.say_parting();
         self.parting = None;
-        self.term = Some(Term { epoch, until: self.now + certain, proven: self.now });
+        let until = self.now + certain;
+        self.term = Some(Term { epoch, until, granted: until, proven: self.now });
         self.turn(Stand::Granted { epoch });
     }
 

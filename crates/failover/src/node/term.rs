@@ -10,8 +10,10 @@ use crate::time::{LocalTime, Span};
 pub(super) struct Term {
     /// The epoch.
     pub(super) epoch: Epoch,
-    /// Nobody else can hold the lease before this instant.
+    /// Nobody else can use the lease before this instant.
     pub(super) until: LocalTime,
+    /// The same by what the group has answered alone: nobody else can be granted it before.
+    pub(super) granted: LocalTime,
     /// When the newest request was sent that proved it.
     pub(super) proven: LocalTime,
 }
@@ -19,7 +21,8 @@ pub(super) struct Term {
 impl Term {
     /// Something that was asked at `sent` proves the lease for `certain` from then on, whenever the answer arrived.
     pub(super) fn prove(&mut self, sent: LocalTime, certain: Span) {
-        self.until = self.until.max(sent + certain);
+        self.granted = self.granted.max(sent + certain);
+        self.until = self.until.max(self.granted);
         self.proven = self.proven.max(sent);
     }
 }
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_counts_from_when_it_was_asked() {
-        let mut term = Term { epoch: Epoch(1), until: at(10), proven: at(0) };
+        let mut term = Term { epoch: Epoch(1), until: at(10), granted: at(10), proven: at(0) };
         term.prove(at(2), Span::from_secs(10));
         term.prove(at(1), Span::from_secs(10));
         assert_eq!((term.until, term.proven), (at(12), at(2)));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use failover::mutation::{Mutation, Mutations};
 use failover::settings::Candidate;
 use failover::{
-    Answer, Attempt, Author, ClusterName, Command, Durable, Entry, Epoch, Event, LeaseTable, LocalTime, Node, Outcome,
-    Position, Refusal, Request, Round, Settings, Span, Stamp, Workload,
+    Answer, Attempt, Author, ClusterName, Command, Durable, Entry, Epoch, Event, FailoverStrategy, LeaseTable,
+    LocalTime, Node, Outcome, Position, Refusal, Request, Round, Settings, Span, Stamp, Workload,
 };
 
 use crate::sim::plan::node;
@@ -20,6 +20,7 @@ pub(crate) fn of(mutation: Mutation) -> Option<fn(Mutations) -> Result<(), Strin
         Mutation::ForgetOldSyncSets => Some(two_failovers_in_a_row),
         Mutation::RenewAnyEpoch => Some(a_renewal_of_an_epoch_that_is_over),
         Mutation::IgnorePromiseAtGrant => Some(a_promise_while_the_question_is_on_its_way),
+        Mutation::StartByPromise => Some(a_grant_that_comes_too_late),
         Mutation::BindUnacknowledgedChange => Some(a_candidate_that_the_holder_does_not_know),
         Mutation::CountDuplicatePromises => Some(one_peer_promises_twice),
         Mutation::ReviveRenews => Some(a_restart_of_the_workload_renews_nothing),
@@ -31,12 +32,13 @@ pub(crate) fn of(mutation: Mutation) -> Option<fn(Mutations) -> Result<(), Strin
     }
 }
 
-const STORIES: [Mutation; 12] = [
+const STORIES: [Mutation; 13] = [
     Mutation::CountStaleReports,
     Mutation::AttachWithoutFollow,
     Mutation::ForgetOldSyncSets,
     Mutation::RenewAnyEpoch,
     Mutation::IgnorePromiseAtGrant,
+    Mutation::StartByPromise,
     Mutation::BindUnacknowledgedChange,
     Mutation::CountDuplicatePromises,
     Mutation::ReviveRenews,
@@ -63,9 +65,12 @@ struct Teller {
 
 impl Teller {
     fn new(candidates: usize, workload: Workload, mutations: Mutations) -> Self {
+        Self::with(settings(candidates, workload), mutations)
+    }
+
+    fn with(settings: Settings, mutations: Mutations) -> Self {
         let cluster = ClusterName::try_from("postgres/orders".to_owned()).expect("a name");
         let mut teller = Self { table: LeaseTable::with_mutations(mutations), cluster, seq: 0 };
-        let settings = settings(candidates, workload);
         teller.tell(None, Request::Configure(Arc::new(settings))).answer.expect("settings that hold");
         teller
     }
@@ -285,6 +290,61 @@ fn a_promise_while_the_question_is_on_its_way(mutations: Mutations) -> Result<()
     let promised = commands.iter().any(|command| matches!(command, Command::Promise { .. }));
     let starts = commands.iter().any(|command| matches!(command, Command::Start { .. }));
     if promised && !starts { Ok(()) } else { wrong("1 promised, and starts at once", commands) }
+}
+
+/// 0 may serve on without a lease where it began with one. It is stopped before it hears that it was granted one, for
+/// longer than that lasts; then its peer promises not to use the next, and the group has granted that already.
+fn a_grant_that_comes_too_late(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::with(
+        Settings {
+            strategy: FailoverStrategy::SplitBrainAllowed,
+            ladder: Vec::new(),
+            ..settings(2, Workload::Service)
+        },
+        mutations,
+    );
+    let mut hero = Hero::new(0, mutations);
+    let mut asked = None;
+    for _ in 0..20 {
+        hero.wait(1_000);
+        while let Some(command) = hero.node.poll_command() {
+            let Command::Send { attempt, request } = command else { continue };
+            let acquires = matches!(request, Request::Acquire { .. });
+            if acquires && asked.is_some() {
+                continue;
+            }
+            let mut outcome = group.tell(Some(0), request);
+            outcome.attempt = Some(attempt);
+            match acquires {
+                true => asked = Some(outcome),
+                false => hero.node.handle(hero.now, Event::Answered(outcome)),
+            }
+        }
+        if asked.is_some() {
+            break;
+        }
+    }
+    let Some(granted) = asked else { return wrong("0 asks for the free lease", hero.node.stand()) };
+    hero.now = hero.now + Span::from_secs(60);
+    hero.node.handle(hero.now, Event::Answered(granted));
+    let ask = std::iter::from_fn(|| hero.node.poll_command()).find_map(|command| match command {
+        Command::Ask { attempt, .. } => Some(attempt),
+        _ => None,
+    });
+    let Some(attempt) = ask else { return wrong("0 asks its peer", hero.node.stand()) };
+    hero.node.handle(hero.now, Event::Promised { from: node(1), attempt });
+    let starts = |hero: &mut Hero| {
+        std::iter::from_fn(|| hero.node.poll_command()).any(|command| matches!(command, Command::Start { .. }))
+    };
+    if starts(&mut hero) {
+        return wrong("0 begins by a promise", hero.node.stand());
+    }
+    // The group's own word, if it still is 0's, is enough.
+    let others = hero.live(0, &mut group, 5);
+    match others.iter().any(|command| matches!(command, Command::Start { .. })) {
+        true => Ok(()),
+        false => wrong("0 begins once the group has renewed its lease", hero.node.stand()),
+    }
 }
 
 /// A holder of three is out of touch with the group, and one of its peers answers twice.
