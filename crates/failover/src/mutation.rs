@@ -51,6 +51,8 @@ pub enum Mutation {
     IgnorePromiseAtGrant,
     /// The node begins to serve by what the others promise, though the group's own word is too old.
     StartByPromise,
+    /// The node asks for the lease while it is rebuilt, if the order to do so is forgotten.
+    SeekWhileRebuilding,
     /// The node forgets what it promised when it restarts.
     ForgetPromiseAtRestart,
     /// The node reports what it holds while it goes on receiving.
@@ -123,7 +125,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every one of them.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         Self::ClockCountsOtherTerms,
         Self::GrantWithoutCompare,
         Self::GrantByAskersClock,
@@ -147,6 +149,7 @@ impl Mutation {
         Self::CountDuplicatePromises,
         Self::IgnorePromiseAtGrant,
         Self::StartByPromise,
+        Self::SeekWhileRebuilding,
         Self::ForgetPromiseAtRestart,
         Self::SkipDetach,
         Self::AttachWithoutFollow,

@@ -32,6 +32,14 @@ impl Node {
             self.rebuild(&view, serial);
             return;
         }
+        // The cluster was withdrawn meanwhile, and the order is forgotten with its lease. What is here is not whole all the
+        // same, so it is nothing to serve with: a lease would be given back, and asked for again.
+        if let Stand::Rebuilding { serial, .. } = self.stand
+            && !self.has(Mutation::SeekWhileRebuilding)
+        {
+            self.rebuild(&view, serial);
+            return;
+        }
         self.rebuilt = None;
         let silence = self.now.since(self.heard);
         let by_own_clock = self.has(Mutation::GrantByAskersClock) && silence > settings.certain();

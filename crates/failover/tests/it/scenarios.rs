@@ -21,6 +21,7 @@ pub(crate) fn of(mutation: Mutation) -> Option<fn(Mutations) -> Result<(), Strin
         Mutation::RenewAnyEpoch => Some(a_renewal_of_an_epoch_that_is_over),
         Mutation::IgnorePromiseAtGrant => Some(a_promise_while_the_question_is_on_its_way),
         Mutation::StartByPromise => Some(a_grant_that_comes_too_late),
+        Mutation::SeekWhileRebuilding => Some(a_rebuild_whose_order_is_forgotten),
         Mutation::BindUnacknowledgedChange => Some(a_candidate_that_the_holder_does_not_know),
         Mutation::CountDuplicatePromises => Some(one_peer_promises_twice),
         Mutation::ReviveRenews => Some(a_restart_of_the_workload_renews_nothing),
@@ -32,13 +33,14 @@ pub(crate) fn of(mutation: Mutation) -> Option<fn(Mutations) -> Result<(), Strin
     }
 }
 
-const STORIES: [Mutation; 13] = [
+const STORIES: [Mutation; 14] = [
     Mutation::CountStaleReports,
     Mutation::AttachWithoutFollow,
     Mutation::ForgetOldSyncSets,
     Mutation::RenewAnyEpoch,
     Mutation::IgnorePromiseAtGrant,
     Mutation::StartByPromise,
+    Mutation::SeekWhileRebuilding,
     Mutation::BindUnacknowledgedChange,
     Mutation::CountDuplicatePromises,
     Mutation::ReviveRenews,
@@ -344,6 +346,52 @@ fn a_grant_that_comes_too_late(mutations: Mutations) -> Result<(), String> {
     match others.iter().any(|command| matches!(command, Command::Start { .. })) {
         true => Ok(()),
         false => wrong("0 begins once the group has renewed its lease", hero.node.stand()),
+    }
+}
+
+/// 1 is copied anew from 0; meanwhile the cluster is withdrawn, forgotten, and declared again.
+fn a_rebuild_whose_order_is_forgotten(mutations: Mutations) -> Result<(), String> {
+    let mut group = Teller::new(2, Workload::Service, mutations);
+    let _granted = group.acquire(0, 0);
+    let mut hero = Hero::new(1, mutations);
+    let live = |hero: &mut Hero, group: &mut Teller, epoch: u64| {
+        let mut told = Vec::new();
+        for _ in 0..20 {
+            let _renewed = group.tell(Some(0), Request::Renew { epoch: Epoch(epoch), version: 1 });
+            told.extend(hero.live(1, group, 1));
+        }
+        told
+    };
+    let rebuilds = |told: &[Command]| {
+        told.iter().find_map(|command| match command {
+            Command::Rebuild { serial, epoch, .. } => Some((*serial, *epoch)),
+            _ => None,
+        })
+    };
+    let _followed = live(&mut hero, &mut group, 1);
+    group.tell(None, Request::Reinit { node: node(1) }).answer.map_err(|refused| refused.to_string())?;
+    let told = live(&mut hero, &mut group, 1);
+    if rebuilds(&told).is_none() {
+        return wrong("1 is rebuilt", told);
+    }
+    let _withdrawn = group.tell(None, Request::Withdraw);
+    group.give_up(0, 1);
+    group.silence();
+    let _configured = group.tell(None, Request::Configure(Arc::new(settings(2, Workload::Service))));
+    let _waits = hero.live(1, &mut group, 40);
+    // It has nothing to serve with, so the lease is for whoever has.
+    let Ok(Answer::Granted { epoch, .. }) = group.acquire(0, 1) else {
+        return wrong("the lease is free for 0", group.table.lease(&group.cluster));
+    };
+    let told = live(&mut hero, &mut group, epoch.0);
+    let Some((serial, from)) = rebuilds(&told).filter(|(_, from)| *from == epoch) else {
+        return wrong("1 is rebuilt from the new holder", told);
+    };
+    hero.node.handle(hero.now, Event::Rebuilt { epoch: from, serial });
+    let told = live(&mut hero, &mut group, epoch.0);
+    match told.iter().any(|command| matches!(command, Command::Attach { .. })) {
+        true => Ok(()),
+        false => wrong("1 follows when it is whole", hero.node.stand()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! One file of frames, and what a frame is.
 //!
-//! All numbers little-endian. A file: a page with [`MAGIC`], the number of the member's disk (8 bytes), the file's number (8), the key of its frames
-//! (32), BLAKE3 of all that (32); then frames, each from the beginning of a page. A frame: [`FRAME`], which write it is (8), how
-//! many bytes follow its head (8), BLAKE3 keyed with the file's key of those two numbers and these bytes (32), and the bytes:
-//! 0, the first entry's number (8), and for each entry its length (4) and itself; or 1, and the first number that is cut off (8).
+//! All numbers little-endian. A file: a page with [`MAGIC`], the number of the member's disk (8 bytes), the file's number (8),
+//! the key of its frames (32), BLAKE3 of all that (32); then frames, each from the beginning of a page. A frame: [`FRAME`],
+//! which write it is (8), how many bytes follow its head (8), BLAKE3 keyed with the file's key of those two numbers and these
+//! bytes (32), and the bytes: 0, the first entry's number (8), and for each entry its length (4) and itself; or 1, and the
+//! first number that is cut off (8).
 
 use std::fs::{File, OpenOptions};
 use std::io;
